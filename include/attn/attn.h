@@ -1,0 +1,303 @@
+/* attn: exact fused attention for CPUs.
+ *
+ *     o = softmax(mask(softcap(scale * q k^T))) v         in O(n) memory, one C call on plain pointers
+ *
+ * The way of a call: describe the kind of problem once (attn_problem), plan it (attn_plan_create), then
+ * run the plan as often as you like on pointers and lengths (attn_run):
+ *
+ *     attn_problem problem = attn_problem_init(1, 8, 8, 2048, 2048, 64);   // B Hq Hkv Nq Nk D, f32
+ *     problem.causal = true;
+ *     attn_plan *plan;
+ *     attn_plan_create(&plan, &problem, NULL);
+ *     const attn_executor *all = attn_default_executor();
+ *     size_t size = attn_plan_workspace(plan, all->threads);
+ *     void *workspace = malloc(size);
+ *     attn_args args = attn_args_init(&problem);
+ *     args.q = q, args.k = k, args.v = v, args.o = o;
+ *     for (...)
+ *         attn_run(plan, &args, workspace, size, all, NULL);
+ *     attn_plan_destroy(plan);
+ *
+ * or in one line: attn_forward(&problem, &args, attn_default_executor(), NULL).
+ *
+ * Shapes, always in this order of axes: q [B, Hq, Nq, Dk], k [B, Hkv, Nk, Dk], v [B, Hkv, Nk, Dv],
+ * o [B, Hq, Nq, Dv]; memory layout is free through strides. Grouped heads: query head h reads kv head
+ * h / (Hq / Hkv). Every length may be zero.
+ *
+ * Results have the same bits for any number of threads, any executor, and any company in the batch.
+ * A row that sees no key gives o = 0, lse = -inf, entropy = 0; never NaN. NaN in a visible q, k or v
+ * reaches the output; NaN or Inf in a masked k or v never does.
+ *
+ * Errors: every function that can fail returns an attn_status, and writes a sentence naming the argument,
+ * what it was and what it may be into `error` (which may be NULL). A failed call leaves outputs untouched.
+ * The library never prints, exits, aborts, or installs a handler. */
+#ifndef ATTN_ATTN_H
+#define ATTN_ATTN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define ATTN_VERSION_MAJOR 0
+#define ATTN_VERSION_MINOR 1
+#define ATTN_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define ATTN_API __attribute__((visibility("default")))
+#else
+#define ATTN_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* "MAJOR.MINOR.PATCH" of the library that is linked (the macros above are those of the header). */
+ATTN_API const char *attn_version(void);
+
+/* ---- Errors -------------------------------------------------------------------------------------- */
+
+typedef enum attn_status {
+    ATTN_OK = 0,
+    ATTN_ERR_NULL,        /* a pointer that must be given is NULL */
+    ATTN_ERR_STRUCT_SIZE, /* struct_size is not one this library knows */
+    ATTN_ERR_SHAPE,       /* a length or head count is negative, too large, or does not divide */
+    ATTN_ERR_STRIDE,      /* the last stride is not 1, or o would overlap itself */
+    ATTN_ERR_DTYPE,       /* an element type this call does not take */
+    ATTN_ERR_ALIGNMENT,   /* a pointer is not aligned to its element */
+    ATTN_ERR_VALUE,       /* a number (scale, softcap, window, offset...) outside its range */
+    ATTN_ERR_OVERFLOW,    /* a size or address does not fit the machine's integers */
+    ATTN_ERR_WORKSPACE,   /* the workspace is missing or too small */
+    ATTN_ERR_MEMORY,      /* creation could not allocate */
+    ATTN_ERR_CPU,      /* ATTN_CPU names a path that is unknown or that this machine cannot run */
+    ATTN_ERR_EXECUTOR, /* the executor is malformed or reported a failure; outputs are undefined */
+} attn_status;
+
+/* "ATTN_ERR_SHAPE" for ATTN_ERR_SHAPE; "unknown status" for a number that is none. Static storage. */
+ATTN_API const char *attn_status_name(attn_status status);
+
+typedef struct attn_error {
+    attn_status status;
+    char message[252]; /* one sentence, "" after success; cut, never overrun */
+} attn_error;
+
+/* ---- Tensors ------------------------------------------------------------------------------------- */
+
+typedef enum attn_dtype {
+    ATTN_F32 = 1, /* the one type of this version; the others are refused with ATTN_ERR_DTYPE */
+    ATTN_BF16 = 2,
+    ATTN_F16 = 3,
+} attn_dtype;
+
+/* How a tensor [B, H, N, D] lies in memory: element (b, h, n, d) is at
+ *     pointer + b * stride[0] + h * stride[1] + n * stride[2] + d * stride[3]        (in elements).
+ * stride[3] must be 1. A zero stride broadcasts (inputs only). Strides may be negative. */
+typedef struct attn_layout {
+    attn_dtype dtype;
+    int64_t stride[4];
+} attn_layout;
+
+/* Contiguous [batch, heads, length, size]: PyTorch's order. */
+static inline attn_layout attn_layout_bhsd(attn_dtype dtype, int64_t heads, int64_t length,
+                                           int64_t size)
+{
+    attn_layout layout = {dtype, {heads * length * size, length * size, size, 1}};
+    return layout;
+}
+
+/* Contiguous [batch, length, heads, size]: what a projection writes; FlashAttention's order. */
+static inline attn_layout attn_layout_bshd(attn_dtype dtype, int64_t heads, int64_t length,
+                                           int64_t size)
+{
+    attn_layout layout = {dtype, {heads * length * size, size, heads * size, 1}};
+    return layout;
+}
+
+/* ---- The problem: what a plan fixes --------------------------------------------------------------- */
+
+/* Where query i stands among the keys: its position is p = i + offset. Causal masks, windows and
+ * distances are told from positions, whether or not the mask is causal. */
+typedef enum attn_alignment {
+    ATTN_BOTTOM_RIGHT =
+        0, /* offset = Nk - Nq: the last query stands at the last key (FlashAttention) */
+    ATTN_TOP_LEFT = 1, /* offset = 0 (PyTorch's is_causal) */
+    ATTN_OFFSET = 2,   /* offset = args.query_offset[b], one per sequence */
+} attn_alignment;
+
+/* Query at position p sees keys in [p - left, p + right], inclusive; -1 = unlimited. Keys < prefix are
+ * exempt from the window (not from causal): the sink tokens of StreamingLLM. Mistral's "window W" is
+ * left = W - 1, right = 0. */
+typedef struct attn_window {
+    int64_t left, right, prefix;
+} attn_window;
+
+struct attn_statistics_wanted; /* attn/stats.h */
+struct attn_statistics;        /* attn/stats.h */
+
+/* Score of query i and key j, in this order: u = scale * q_i.k_j; s = softcap * tanh(u / softcap); then
+ * the masks, which combine: j is visible if
+ *     (j < prefix_lm  or  ((not causal or j <= p) and (j < window.prefix or p-left <= j <= p+right)))
+ *     and j is not an excluded key. */
+typedef struct attn_problem {
+    size_t struct_size; /* sizeof(attn_problem) */
+
+    int64_t batch;       /* B, at most; >= 0 */
+    int64_t heads;       /* Hq, exactly; >= 0 */
+    int64_t kv_heads;    /* Hkv, exactly; divides heads */
+    int64_t queries;     /* Nq, at most; >= 0 */
+    int64_t keys;        /* Nk, at most; >= 0, < 2^31 */
+    int64_t head_size;   /* Dk of q and k; >= 1 */
+    int64_t head_size_v; /* Dv of v and o; >= 1 */
+    attn_layout q, k, v, o;
+
+    float scale;   /* finite; 0 (default) = 1 / sqrt(Dk) */
+    float softcap; /* finite, >= 0; 0 (default) = none */
+
+    bool causal;              /* default false */
+    attn_alignment alignment; /* default ATTN_BOTTOM_RIGHT */
+    attn_window window;       /* default { -1, -1, 0 }: none */
+    bool head_windows; /* args.head_windows gives each head its own window instead; default false */
+    bool prefix_lm;    /* args.prefix_lm is given; default false */
+    int64_t excluded_keys; /* keys hidden from all rows of a head, at most this many; default 0 */
+
+    /* Telemetry out of the same pass; NULL (default) = none. Read when planning, then not needed. */
+    const struct attn_statistics_wanted *statistics;
+} attn_problem;
+
+/* A problem with every default: f32, contiguous [B, H, N, D], Dv = Dk, no mask. */
+static inline attn_problem attn_problem_init(int64_t batch, int64_t heads, int64_t kv_heads,
+                                             int64_t queries, int64_t keys, int64_t head_size)
+{
+    attn_problem problem;
+    memset(&problem, 0, sizeof problem);
+    problem.struct_size = sizeof problem;
+    problem.batch = batch;
+    problem.heads = heads;
+    problem.kv_heads = kv_heads;
+    problem.queries = queries;
+    problem.keys = keys;
+    problem.head_size = problem.head_size_v = head_size;
+    problem.q = problem.o = attn_layout_bhsd(ATTN_F32, heads, queries, head_size);
+    problem.k = problem.v = attn_layout_bhsd(ATTN_F32, kv_heads, keys, head_size);
+    problem.window.left = problem.window.right = -1;
+    return problem;
+}
+
+/* ---- The plan ------------------------------------------------------------------------------------- */
+
+/* Everything decided about a problem: kernel path, tile sizes, workspace. Immutable: any number of
+ * threads may run one plan at once, each with its own workspace. */
+typedef struct attn_plan attn_plan;
+
+/* Validate `problem`, choose, and put the plan into *plan (NULL on failure). The only call that
+ * allocates. Errors: all but WORKSPACE and EXECUTOR. */
+ATTN_API attn_status attn_plan_create(attn_plan **plan, const attn_problem *problem,
+                                      attn_error *error);
+
+/* NULL is allowed. */
+ATTN_API void attn_plan_destroy(attn_plan *plan);
+
+/* Bytes that attn_run needs as workspace with an executor of `threads` workers (>= 1; 1 for NULL). */
+ATTN_API size_t attn_plan_workspace(const attn_plan *plan, int threads);
+
+/* Every choice in words, several lines, into buffer[size] (cut and terminated). Returns the length of
+ * the whole text without its terminator, as snprintf does; buffer may be NULL when size is 0. */
+ATTN_API size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size);
+
+/* ---- The executor: who runs the tasks --------------------------------------------------------------- */
+
+typedef void (*attn_task)(void *argument, int64_t index, int worker);
+
+/* parallel_for(context, count, task, argument) means
+ *     for (int64_t index = 0; index < count; index++)
+ *         task(argument, index, worker);
+ * in any order, any number at once, each index once, with 0 <= worker < threads and never two tasks with
+ * the same worker at once. It returns after the last task has, 0 for success. Tasks never wait for each
+ * other. A NULL executor runs them one after the other on the calling thread. */
+typedef struct attn_executor {
+    size_t struct_size; /* sizeof(attn_executor) */
+    void *context;
+    int threads; /* >= 1 */
+    int (*parallel_for)(void *context, int64_t count, attn_task task, void *argument);
+} attn_executor;
+
+/* All cores this process may use; made at the first call, lives until the process ends. In a forked child
+ * it runs serially (threads do not survive a fork). Inside another parallel region it runs serially too:
+ * nested use never deadlocks. */
+ATTN_API const attn_executor *attn_default_executor(void);
+
+/* An executor with `threads` workers (1..1024; 0 = all cores this process may use). Errors: NULL, VALUE,
+ * MEMORY. Destroy it when no run uses it; NULL is allowed there. */
+ATTN_API attn_status attn_executor_create(attn_executor **executor, int threads, attn_error *error);
+ATTN_API void attn_executor_destroy(attn_executor *executor);
+
+/* ---- The run --------------------------------------------------------------------------------------- */
+
+/* The pointers and lengths of one run. Inputs may alias each other; outputs may alias nothing. */
+typedef struct attn_args {
+    size_t struct_size; /* sizeof(attn_args) */
+
+    int64_t batch, queries, keys; /* this run's B, Nq, Nk; 0 .. the plan's maxima */
+
+    const void *q, *k,
+        *v;     /* by the plan's layouts; NULL where the tensor is empty; v only if o is given */
+    void *o;    /* NULL: only lse and statistics are wanted, and v is not read */
+    float *lse; /* [B, Hq, Nq] contiguous: ln(sum(exp(s))), natural log; or NULL */
+
+    const int64_t *query_offset;     /* [B], |offset| < 2^31; with ATTN_OFFSET, else NULL */
+    const attn_window *head_windows; /* [Hq]; with problem.head_windows, else NULL */
+    const int64_t *prefix_lm;    /* at b * prefix_lm_stride[0] + h * prefix_lm_stride[1]; >= 0 */
+    int64_t prefix_lm_stride[2]; /* default {1, 0}: one per sequence */
+    const int64_t
+        *excluded_keys; /* [B, Hq, problem.excluded_keys], in any order, -1 = none; NULL if 0 */
+
+    const struct attn_statistics *statistics; /* with problem.statistics, else NULL */
+} attn_args;
+
+/* Arguments with the plan's maxima as lengths and every pointer NULL. */
+static inline attn_args attn_args_init(const attn_problem *problem)
+{
+    attn_args args;
+    memset(&args, 0, sizeof args);
+    args.struct_size = sizeof args;
+    args.batch = problem->batch;
+    args.queries = problem->queries;
+    args.keys = problem->keys;
+    args.prefix_lm_stride[0] = 1;
+    return args;
+}
+
+/* Run the plan. `workspace` holds `workspace_size` >= attn_plan_workspace(plan, executor->threads) bytes
+ * of any alignment and any content; it may be reused by the next run. Allocates nothing, takes no lock.
+ * Errors: NULL, STRUCT_SIZE, SHAPE, ALIGNMENT, VALUE, OVERFLOW, WORKSPACE, EXECUTOR. */
+ATTN_API attn_status attn_run(const attn_plan *plan, const attn_args *args, void *workspace,
+                              size_t workspace_size, const attn_executor *executor,
+                              attn_error *error);
+
+/* Plan, run and free in one line: the same code, the same bits. Allocates the workspace. */
+ATTN_API attn_status attn_forward(const attn_problem *problem, const attn_args *args,
+                                  const attn_executor *executor, attn_error *error);
+
+/* ---- The machine ------------------------------------------------------------------------------------- */
+
+typedef struct attn_cpu {
+    size_t struct_size; /* sizeof(attn_cpu), set by the caller */
+    char name[64];      /* "AMD EPYC ..." as the CPU calls itself */
+    char features
+        [192]; /* the features that matter here, space-separated: "avx2 fma f16c avx512f ..." */
+    char paths[64];      /* kernel paths this machine can run, best last: "portable avx2 avx512" */
+    char path[16];       /* the one that plans will use (ATTN_CPU=<path> overrides) */
+    char threads_by[32]; /* the thread library behind the default executor: "OpenMP (libgomp)" */
+    int cores;           /* cores this process may use */
+    size_t cache_bytes[3]; /* L1 data, L2, L3 as used for block sizes; per core, per core, shared */
+} attn_cpu;
+
+/* Fill *cpu. Errors: NULL, STRUCT_SIZE, CPU (the description is filled all the same, path is ""). */
+ATTN_API attn_status attn_cpu_describe(attn_cpu *cpu, attn_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
