@@ -11,7 +11,14 @@ if(ATTN_BUILD_TOOLS)
     pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET GLOBAL libutf8proc)
     pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET GLOBAL libpcre2-8)
     pkg_check_modules(POPT REQUIRED IMPORTED_TARGET GLOBAL popt)
-    find_package(dnnl REQUIRED CONFIG)
+    # Not through oneDNN's own CMake package: on Debian that asks for OpenCL's headers, which nothing
+    # here includes.
+    find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h REQUIRED)
+    find_library(DNNL_LIBRARY dnnl REQUIRED)
+    add_library(DNNL::dnnl UNKNOWN IMPORTED GLOBAL)
+    set_target_properties(
+        DNNL::dnnl PROPERTIES IMPORTED_LOCATION "${DNNL_LIBRARY}"
+                              INTERFACE_INCLUDE_DIRECTORIES "${DNNL_INCLUDE_DIR}")
 endif()
 if(ATTN_BUILD_TESTS)
     pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET GLOBAL cmocka)

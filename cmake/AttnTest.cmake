@@ -12,6 +12,14 @@
 #   ATTN_COMMAND     the attn command of this build
 set(ATTN_MODELS_DIR "${PROJECT_SOURCE_DIR}/build/models" CACHE PATH "Where models are kept")
 
+# A sanitized build runs the same tests under names of their own, so that one list can hold both.
+set(attn_test_prefix "")
+if(ATTN_SANITIZE MATCHES "address")
+    set(attn_test_prefix "asan.")
+elseif(ATTN_SANITIZE MATCHES "thread")
+    set(attn_test_prefix "tsan.")
+endif()
+
 function(attn_test name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "SOURCES;LIBS;LABELS;ENVIRONMENT")
     add_executable(test_${name} ${arg_SOURCES})
@@ -27,7 +35,7 @@ function(attn_test name)
     target_link_libraries(test_${name} PRIVATE ${arg_LIBS} PkgConfig::CMOCKA Threads::Threads m)
     # A release build tests the release flags, but a test's own assert() must still bite.
     target_compile_options(test_${name} PRIVATE -UNDEBUG)
-    add_test(NAME ${name} COMMAND test_${name})
+    add_test(NAME ${attn_test_prefix}${name} COMMAND test_${name})
     attn_test_properties(${name} "${arg_LABELS}" "${arg_ENVIRONMENT}" "${arg_TIMEOUT}")
 endfunction()
 
@@ -35,19 +43,19 @@ endfunction()
 # script; it skips itself by exit status 77.
 function(attn_test_script name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "COMMAND;LABELS;ENVIRONMENT")
-    add_test(NAME ${name} COMMAND ${arg_COMMAND})
+    add_test(NAME ${attn_test_prefix}${name} COMMAND ${arg_COMMAND})
     attn_test_properties(${name} "${arg_LABELS}" "${arg_ENVIRONMENT}" "${arg_TIMEOUT}")
-    set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
+    set_tests_properties(${attn_test_prefix}${name} PROPERTIES SKIP_RETURN_CODE 77)
 endfunction()
 
 function(attn_test_properties name labels environment timeout)
     if(NOT timeout)
         set(timeout 300)
     endif()
-    set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} LABELS "${labels}")
+    set_tests_properties(${attn_test_prefix}${name} PROPERTIES TIMEOUT ${timeout} LABELS "${labels}")
     list(PREPEND environment "UBSAN_OPTIONS=print_stacktrace=1"
          "TSAN_OPTIONS=halt_on_error=1:suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp"
          "ASAN_OPTIONS=detect_stack_use_after_return=1"
          "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0")
-    set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}")
+    set_tests_properties(${attn_test_prefix}${name} PROPERTIES ENVIRONMENT "${environment}")
 endfunction()
