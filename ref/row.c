@@ -1,0 +1,118 @@
+/* One row: logits, scores, weights, output. Masked keys and values are never read. */
+#include "row.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+const float *attn_ref_element(const attn_layout *layout, const void *pointer, int64_t batch,
+                              int64_t head, int64_t index)
+{
+    return (const float *)pointer + batch * layout->stride[0] + head * layout->stride[1] +
+           index * layout->stride[2];
+}
+
+static int64_t kv_head(const attn_problem *problem, int64_t head)
+{
+    return head / (problem->heads / problem->kv_heads);
+}
+
+double attn_ref_scale(const attn_problem *problem)
+{
+    return problem->scale != 0.0f ? (double)problem->scale : 1 / sqrt((double)problem->head_size);
+}
+
+/* u = scale * q.k */
+double attn_ref_logit(const attn_problem *problem, const attn_args *args, int64_t batch,
+                      int64_t head, int64_t query, int64_t key)
+{
+    const float *q = attn_ref_element(&problem->q, args->q, batch, head, query);
+    const float *k = attn_ref_element(&problem->k, args->k, batch, kv_head(problem, head), key);
+    double dot = 0;
+    for (int64_t d = 0; d < problem->head_size; d++)
+        dot += (double)q[d] * (double)k[d];
+    return attn_ref_scale(problem) * dot;
+}
+
+/* s = softcap * tanh(u / softcap) */
+double attn_ref_softcap(const attn_problem *problem, double logit)
+{
+    double cap = (double)problem->softcap;
+    return cap > 0 ? cap * tanh(logit / cap) : logit;
+}
+
+/* lse = ln sum exp s, shifted by the largest score: exact for any shift. -inf without a visible key. */
+static double log_sum_exp(const attn_ref_row *row)
+{
+    double max = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < row->keys; j++)
+        if (row->visible[j] && !(row->score[j] <= max))
+            max = row->score[j];
+    for (int64_t j = 0; j < row->keys; j++)
+        if (row->visible[j])
+            sum += exp(row->score[j] - max);
+    return row->visible_keys > 0 ? max + log(sum) : -INFINITY;
+}
+
+/* o = sum p v over the visible keys */
+static void weighted_values(attn_ref_row *row, const attn_problem *problem, const attn_args *args)
+{
+    for (int64_t d = 0; d < problem->head_size_v; d++)
+        row->o[d] = 0;
+    for (int64_t j = 0; j < row->keys && args->v; j++) {
+        if (!row->visible[j])
+            continue;
+        const float *v =
+            attn_ref_element(&problem->v, args->v, row->batch, kv_head(problem, row->head), j);
+        for (int64_t d = 0; d < problem->head_size_v; d++)
+            row->o[d] += row->weight[j] * (double)v[d];
+    }
+}
+
+void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const attn_args *args,
+                          int64_t batch, int64_t head, int64_t query)
+{
+    row->batch = batch, row->head = head, row->query = query;
+    row->position = attn_ref_position(problem, args, batch, query);
+    row->keys = args->keys;
+    row->visible_keys = 0;
+    for (int64_t j = 0; j < row->keys; j++) {
+        row->visible[j] = attn_ref_visible(problem, args, batch, head, query, j);
+        row->visible_keys += row->visible[j];
+        row->logit[j] = row->score[j] = NAN;
+        if (!row->visible[j])
+            continue;
+        row->logit[j] = attn_ref_logit(problem, args, batch, head, query, j);
+        row->score[j] = attn_ref_softcap(problem, row->logit[j]);
+    }
+    row->lse = log_sum_exp(row);
+    for (int64_t j = 0; j < row->keys; j++)
+        row->weight[j] = row->visible[j] ? exp(row->score[j] - row->lse) : 0;
+    weighted_values(row, problem, args);
+    attn_ref_row_statistics(row, problem, args);
+}
+
+attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
+                                const attn_args *args)
+{
+    size_t keys = (size_t)args->keys + 1, size_v = (size_t)problem->head_size_v;
+    memset(row, 0, sizeof *row);
+    row->visible = calloc(keys, sizeof *row->visible);
+    row->logit = calloc(keys, sizeof *row->logit);
+    row->score = calloc(keys, sizeof *row->score);
+    row->weight = calloc(keys, sizeof *row->weight);
+    row->o = calloc(size_v, sizeof *row->o);
+    if (row->visible && row->logit && row->score && row->weight && row->o)
+        return ATTN_OK;
+    attn_ref_row_destroy(row);
+    return ATTN_ERR_MEMORY;
+}
+
+void attn_ref_row_destroy(attn_ref_row *row)
+{
+    free(row->visible);
+    free(row->logit);
+    free(row->score);
+    free(row->weight);
+    free(row->o);
+    memset(row, 0, sizeof *row);
+}
