@@ -10,8 +10,7 @@
  *     if (!output_file_open(&out, path, f))
  *         return false;
  *     fprintf(out.stream, ...);              // no need to check each write
- *     return output_file_commit(&out, f);    // or output_file_discard(&out) when the content
- * failed
+ *     return output_file_commit(&out, f);    // or output_file_discard(&out) to give up
  */
 #ifndef ATTN_TOOLS_OUTPUT_FILE_H
 #define ATTN_TOOLS_OUTPUT_FILE_H
