@@ -2,6 +2,7 @@
 # the rest. Targets: Threads::Threads, PkgConfig::{JANSSON,UTF8PROC,PCRE2,POPT,CMOCKA}, DNNL::dnnl.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS C) # the compiler's threads, behind the default executor
 
 if(ATTN_BUILD_TOOLS OR ATTN_BUILD_TESTS)
     find_package(PkgConfig REQUIRED)

@@ -1,7 +1,8 @@
 /* How the library says what went wrong: a status, and one sentence in the caller's attn_error.
  *
  *     if (heads < 0)
- *         return attn_fail(error, ATTN_ERR_SHAPE, "problem.heads is %" PRId64 "; it may be 0 or more", heads);
+ *         return attn_fail(error, ATTN_ERR_SHAPE, "problem.heads is %" PRId64 "; it may be 0 or more",
+ *                          heads);
  *     ...
  *     return attn_succeed(error);
  *

@@ -18,20 +18,19 @@ static inline int attn_executor_threads(const attn_executor *executor)
 }
 
 /* Run task(argument, index, worker) for every index in [0, count), and return when all have run.
- * count <= 0 runs nothing. NULL runs them in order on the calling thread, as worker 0. Tasks are handed
- * out one by one in order of index by the library's own executors: put the largest first.
+ * count <= 0 runs nothing. NULL runs them in order on the calling thread, as worker 0. The library's own
+ * executors hand tasks out one by one in order of index: put the largest first.
  *
  * The executor is checked (attn_executor_check), and so is what it does: an index or worker outside its
- * range is not passed on to the task. That, an index that was left out or came twice, and a failure it
+ * range is not passed on to the task. That, a number of tasks run that is not `count`, and a failure it
  * reports, give ATTN_ERR_EXECUTOR. */
 attn_status attn_launch(const attn_executor *executor, int64_t count, attn_task task,
                         void *argument, attn_error *error);
 
-/* Cores this process may use, and how many workers the default executor has (OMP_NUM_THREADS may say
- * otherwise). >= 1. */
+/* Cores this process may use; >= 1. */
 int attn_exec_cores(void);
 
-/* The thread library behind the library's own executors: "OpenMP (libgomp)". */
+/* The thread library behind the library's own executors: "OpenMP (libgomp)". Static storage. */
 const char *attn_exec_library(void);
 
 #endif
