@@ -1,0 +1,7 @@
+# The fuzz targets: for each name a file <name>.c with LLVMFuzzerTestOneInput, the libraries it is
+# linked with, and seeds in seeds/<name>/. `attn_fuzz_rooms` are the libraries whose coverage guides
+# the fuzzer. A target belongs here as soon as its file exists.
+set(attn_fuzz_targets gguf safetensors)
+set(attn_fuzz_libs_gguf attn_tool_files)
+set(attn_fuzz_libs_safetensors attn_tool_files)
+set(attn_fuzz_rooms attn_tool_base attn_tool_files)
