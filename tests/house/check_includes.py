@@ -13,10 +13,11 @@ import house
 # A room may include rooms of smaller numbers and itself; not its neighbours of the same number.
 LIBRARY = {
     "base": 0,
-    "cpu": 1, "exec": 1, "mask": 1, "kv": 1, "kernels": 1,
-    "plan": 2,
-    "attention": 3, "linear": 3, "telemetry": 3,
-    "layer": 4, "api": 4,
+    "cpu": 1,
+    "exec": 2, "mask": 2, "kv": 2, "kernels": 2,
+    "plan": 3,
+    "attention": 4, "linear": 4, "telemetry": 4,
+    "layer": 5, "api": 5,
 }
 COMMAND = {
     "base": 0,
