@@ -1,0 +1,151 @@
+/* Rounds of ceiling and case; see measure.h. */
+#include "measure.h"
+
+#include <attn/ceiling.h>
+#include <stdio.h>
+
+static const double round_seconds = 0.04;   /* of runs, after each look at the ceiling */
+static const double ceiling_seconds = 0.01; /* what one look at the ceiling is asked to take */
+
+/* The plan's own word for its kernel: what follows "kernel" in its explanation, else its first
+ * line. */
+static void read_kernel(const attn_plan *plan, char kernel[64])
+{
+    char text[2048];
+    attn_plan_explain(plan, text, sizeof text);
+    const char *from = strstr(text, "kernel");
+    from = from ? from + strlen("kernel") : text;
+    from += strspn(from, ": =");
+    snprintf(kernel, 64, "%.*s", (int)strcspn(from, "\n"), from);
+}
+
+struct lists {
+    struct numbers case_ms, partner_ms, ratios, shares, ceilings, round_ms;
+};
+
+/* Runs of one round: the case and its partner, in changing order. */
+static bool run_round(const struct bench_subject *subject, const struct bench_subject *partner,
+                      struct lists *lists, struct failure *f)
+{
+    double begin = bench_now();
+    lists->round_ms.count = 0;
+    do {
+        double own, other = 0;
+        bool partner_first = partner && lists->case_ms.count % 2 == 1;
+        if (partner_first && !bench_subject_run(partner, &other, f))
+            return false;
+        if (!bench_subject_run(subject, &own, f))
+            return false;
+        if (partner && !partner_first && !bench_subject_run(partner, &other, f))
+            return false;
+        numbers_add(&lists->case_ms, 1e3 * own);
+        numbers_add(&lists->round_ms, 1e3 * own);
+        if (partner) {
+            numbers_add(&lists->partner_ms, 1e3 * other);
+            numbers_add(&lists->ratios, own / other);
+        }
+    } while (bench_now() - begin < round_seconds);
+    return true;
+}
+
+static bool run_rounds(const struct bench_subject *subject, const struct bench_subject *partner,
+                       const struct bench_setup *setup, struct numbers *all_ceilings,
+                       struct lists *lists, struct failure *f)
+{
+    double begin = bench_now(), flops = bench_case_flops(subject->c);
+    for (int round = 0; round < BENCH_ROUNDS || bench_now() - begin < setup->seconds; round++) {
+        double ceiling;
+        attn_error error;
+        if (attn_ceiling_fma(&ceiling, ceiling_seconds, setup->executor, &error) != ATTN_OK)
+            return fail(f, "%s", error.message);
+        if (!run_round(subject, partner, lists, f))
+            return false;
+        double ms = numbers_spread(&lists->round_ms).median;
+        numbers_add(&lists->ceilings, ceiling);
+        numbers_add(all_ceilings, ceiling);
+        numbers_add(&lists->shares, flops / (1e6 * ms) / ceiling);
+    }
+    return true;
+}
+
+static void summarise(struct lists *lists, const struct bench_subject *subject,
+                      struct bench_result *result)
+{
+    result->runs = lists->case_ms.count;
+    result->ms = numbers_spread(&lists->case_ms);
+    result->rate = bench_case_flops(subject->c) / (1e6 * result->ms.median);
+    result->ceiling = numbers_spread(&lists->ceilings);
+    result->share = numbers_spread(&lists->shares);
+    result->partner_ms = numbers_spread(&lists->partner_ms);
+    result->ratio = numbers_spread(&lists->ratios);
+    result->extra_bytes = subject->workspace_size;
+    read_kernel(subject->plan, result->kernel);
+}
+
+static void free_lists(struct lists *lists)
+{
+    numbers_free(&lists->case_ms);
+    numbers_free(&lists->partner_ms);
+    numbers_free(&lists->ratios);
+    numbers_free(&lists->shares);
+    numbers_free(&lists->ceilings);
+    numbers_free(&lists->round_ms);
+}
+
+/* What was timed is verified: outputs are spoilt, and written once more by the same call. */
+static bool verify(const struct bench_subject *subject, struct bench_result *result,
+                   struct failure *f)
+{
+    double unused;
+    bench_subject_spoil(subject);
+    return bench_subject_run(subject, &unused, f) && bench_verify(subject, &result->verdict, f);
+}
+
+bool bench_measure(const struct bench_case *c, const struct bench_setup *setup,
+                   struct numbers *ceilings, struct bench_result *result, struct failure *f)
+{
+    struct bench_tensors tensors;
+    struct bench_subject subject = {0}, partner = {0};
+    struct lists lists = {0};
+    double unused;
+    bool paired = c->partner != ALONE;
+    enum bench_mask partner_mask = c->partner == BESIDE_FULL ? MASK_NONE : c->mask;
+
+    *result = (struct bench_result){.c = c};
+    bool ok = bench_tensors_make(&tensors, c, f) &&
+              bench_subject_make(&subject, c, c->mask, c->statistics, &tensors, setup->executor, f);
+    if (ok && paired)
+        ok = bench_subject_make(&partner, c, partner_mask, STATISTICS_NONE, &tensors,
+                                setup->executor, f);
+    ok = ok && bench_subject_run(&subject, &unused, f) && /* the first run touches fresh pages */
+         (!paired || bench_subject_run(&partner, &unused, f)) &&
+         run_rounds(&subject, paired ? &partner : NULL, setup, ceilings, &lists, f) &&
+         verify(&subject, result, f);
+    if (ok)
+        summarise(&lists, &subject, result);
+    free_lists(&lists);
+    bench_subject_free(&subject);
+    bench_subject_free(&partner);
+    bench_tensors_free(&tensors);
+    return ok || failure_prefix(f, "%s", c->name);
+}
+
+bool bench_measure_reading(const struct bench_setup *setup, double *gbytes, size_t *bytes,
+                           struct failure *f)
+{
+    attn_cpu cpu = {.struct_size = sizeof cpu};
+    attn_error error;
+    if (attn_cpu_describe(&cpu, &error) != ATTN_OK)
+        return fail(f, "%s", error.message);
+    size_t size = (size_t)256 << 20;
+    if (cpu.cache_bytes[2] < (size_t)1 << 30 && 4 * cpu.cache_bytes[2] > size)
+        size = 4 * cpu.cache_bytes[2];
+    void *memory = malloc(size);
+    if (!memory)
+        return fail(f, "out of memory: %zu bytes were wanted to measure reading", size);
+    memset(memory, 1, size);
+    attn_status status = attn_ceiling_read(gbytes, memory, size, 0.1, setup->executor, &error);
+    free(memory);
+    *bytes = size;
+    return status == ATTN_OK || fail(f, "%s", error.message);
+}

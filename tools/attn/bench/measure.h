@@ -1,0 +1,41 @@
+/* Measuring a case against the ceiling of the same moments.
+ *
+ * Clocks drift and machines are shared, so a case is measured in rounds: a short measurement of the
+ * ceiling, then runs of the case and, alternately, of what stands beside it. The share is the
+ * median over the rounds of (rate in the round / ceiling in the round); a ratio is the median over
+ * neighbouring pairs of runs. */
+#ifndef ATTN_TOOLS_BENCH_MEASURE_H
+#define ATTN_TOOLS_BENCH_MEASURE_H
+
+#include "numbers.h"
+#include "verify.h"
+
+struct bench_setup {
+    const attn_executor *executor;
+    double seconds; /* for each case, about; at least BENCH_ROUNDS rounds are made */
+};
+enum { BENCH_ROUNDS = 5 };
+
+struct bench_result {
+    const struct bench_case *c;
+    char kernel[64];          /* as the plan explains it */
+    int runs;                 /* timed runs of the case */
+    struct spread ms;         /* of one run */
+    double rate;              /* GFLOP/s at the median */
+    struct spread ceiling;    /* of the rounds, GFLOP/s */
+    struct spread share;      /* of the rounds, 1 = the ceiling */
+    struct spread partner_ms; /* of what stands beside it; 0 when nothing does */
+    struct spread ratio;      /* time of the case over that of its partner */
+    size_t extra_bytes;       /* the workspace */
+    struct bench_verdict verdict;
+};
+
+/* Measure one case. What it measured of the ceiling is added to `ceilings` too. */
+bool bench_measure(const struct bench_case *c, const struct bench_setup *setup,
+                   struct numbers *ceilings, struct bench_result *result, struct failure *f);
+
+/* Bandwidth of reading a footprint larger than any cache, GB/s, with its size in *bytes. */
+bool bench_measure_reading(const struct bench_setup *setup, double *gbytes, size_t *bytes,
+                           struct failure *f);
+
+#endif

@@ -1,0 +1,185 @@
+/* `attn bench`: measure cases as shares of what this machine can do. */
+#include "base/output_file.h"
+#include "bench/report.h"
+#include "command.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char notes[] =
+    "NAME-PATTERN chooses cases by a part of their name, or by a shell pattern: forward,\n"
+    "'causal_*_d64'. Without it all are measured, which takes about two minutes.\n"
+    "Each case is checked against plain loops in double: a wrong one is marked, and the exit\n"
+    "status is 1. --json without FILE, or with -, writes to standard output in place of the "
+    "table.\n";
+
+struct bench_options {
+    const char *pattern;
+    const char *json; /* NULL = none, "-" = standard output */
+    int threads;      /* 0 = all cores */
+    double seconds;
+    bool list;
+};
+
+/* What is left on the line: the pattern, and a "-" that belongs to --json. */
+static int read_arguments(poptContext context, const char *command, struct bench_options *options)
+{
+    for (const char *argument; (argument = poptGetArg(context)) != NULL;) {
+        if (strcmp(argument, "-") == 0 && options->json)
+            continue;
+        if (options->pattern)
+            return command_usage(command, "one pattern is expected, but '%s' follows '%s'",
+                                 argument, options->pattern);
+        options->pattern = argument;
+    }
+    if (options->threads < 0 || options->threads > 1024)
+        return command_usage(command, "--threads is %d, but may be 1 to 1024, or 0 for all cores",
+                             options->threads);
+    if (!(options->seconds >= 0 && options->seconds <= 3600))
+        return command_usage(command, "--seconds is %g, but may be 0 to 3600", options->seconds);
+    return STATUS_OK;
+}
+
+static bool read_executor(const struct bench_options *options, attn_executor **own,
+                          struct failure *f)
+{
+    attn_error error;
+    return attn_executor_create(own, options->threads, &error) == ATTN_OK ||
+           fail(f, "%s", error.message);
+}
+
+static bool write_json(const struct bench_run *run, const struct bench_result *results, int count,
+                       const char *path, struct failure *f)
+{
+    struct output_file out;
+    json_t *json = bench_json(run, results, count);
+    if (!json)
+        return fail(f, "out of memory");
+    bool ok = output_file_open(&out, path, f);
+    if (ok) {
+        json_dumpf(json, out.stream, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+        fputc('\n', out.stream);
+        ok = output_file_commit(&out, f);
+    }
+    json_decref(json);
+    return ok;
+}
+
+static void show_progress(const char *name)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K%s", name);
+}
+
+/* Measure every case that is meant, printing each to `table` (unless NULL) as it is done. */
+static bool measure_all(const struct bench_options *options, const struct bench_setup *setup,
+                        struct bench_run *run, struct bench_result *results, int *count,
+                        struct failure *f)
+{
+    FILE *table = options->json && strcmp(options->json, "-") == 0 ? NULL : stdout;
+    struct numbers ceilings = {NULL, 0, 0};
+    bool ok = bench_measure_reading(setup, &run->read_gb_s, &run->read_bytes, f);
+    if (ok && table)
+        bench_print_header(table, run);
+    for (int i = 0; ok && i < bench_case_count; i++) {
+        if (!bench_case_matches(bench_cases[i].name, options->pattern))
+            continue;
+        show_progress(bench_cases[i].name);
+        ok = bench_measure(&bench_cases[i], setup, &ceilings, &results[*count], f);
+        show_progress("");
+        if (ok && table)
+            bench_print_result(table, &results[*count]);
+        *count += ok;
+    }
+    run->fma_gflops = numbers_spread(&ceilings);
+    numbers_free(&ceilings);
+    if (ok && table)
+        bench_print_ceilings(table, run);
+    return ok;
+}
+
+static bool all_passed(const struct bench_result *results, int count, struct failure *f)
+{
+    for (int i = 0; i < count; i++)
+        if (!results[i].verdict.passed)
+            return fail(f, "%s computed a wrong result: off by %g where %g is allowed",
+                        results[i].c->name, results[i].verdict.residual,
+                        results[i].verdict.tolerance);
+    return true;
+}
+
+static bool run_bench(const struct bench_options *options, struct failure *f)
+{
+    struct bench_run run = {.cpu = {.struct_size = sizeof(attn_cpu)}};
+    attn_error error;
+    attn_executor *executor = NULL;
+    int count = 0;
+    if (attn_cpu_describe(&run.cpu, &error) != ATTN_OK)
+        return fail(f, "%s", error.message);
+    struct bench_result *results = calloc((size_t)bench_case_count, sizeof *results);
+    if (!results)
+        return fail(f, "out of memory");
+    double begin = bench_now();
+    bool ok = read_executor(options, &executor, f);
+    if (ok) {
+        struct bench_setup setup = {executor, options->seconds};
+        run.threads = executor->threads;
+        ok = measure_all(options, &setup, &run, results, &count, f);
+    }
+    run.seconds = bench_now() - begin;
+    if (ok && options->json)
+        ok = write_json(&run, results, count, options->json, f);
+    ok = ok && all_passed(results, count, f);
+    attn_executor_destroy(executor);
+    free(results);
+    return ok;
+}
+
+static bool is_any_meant(const char *pattern)
+{
+    for (int i = 0; i < bench_case_count; i++)
+        if (bench_case_matches(bench_cases[i].name, pattern))
+            return true;
+    return false;
+}
+
+int command_bench(int argc, const char **argv)
+{
+    struct bench_options options = {.seconds = 1};
+    int list = 0, status = STATUS_OK, option;
+    char *json = NULL;
+    enum { OPTION_JSON = 'j' };
+    const struct poptOption table[] = {
+        {"json", 0, POPT_ARG_STRING | POPT_ARGFLAG_OPTIONAL, NULL, OPTION_JSON,
+         "write JSON to FILE, or to standard output", "FILE|-"},
+        {"threads", 't', POPT_ARG_INT, &options.threads, 0, "threads (default: all cores)", "N"},
+        {"seconds", 's', POPT_ARG_DOUBLE, &options.seconds, 0,
+         "time for each case (default: 1; five rounds at least)", "S"},
+        {"list", 'l', POPT_ARG_NONE, &list, 0, "list the cases and measure nothing", NULL},
+        COMMAND_HELP_OPTION,
+        POPT_TABLEEND};
+    poptContext context = poptGetContext(NULL, argc, argv, table, 0);
+    poptSetOtherOptionHelp(context, "[NAME-PATTERN] [OPTION...]");
+    while ((option = command_next_option(context, argv[0], notes, &status)) == OPTION_JSON) {
+        free(json);
+        json = poptGetOptArg(context);
+        options.json = json ? json : "-";
+    }
+    if (option == COMMAND_OPTIONS_DONE) {
+        struct failure f;
+        options.list = list != 0;
+        status = read_arguments(context, argv[0], &options);
+        if (status == STATUS_OK && !is_any_meant(options.pattern))
+            status = command_usage(argv[0], "no case is named like '%s' (--list names them)",
+                                   options.pattern);
+        if (status == STATUS_OK && options.list)
+            bench_print_list(stdout, options.pattern);
+        else if (status == STATUS_OK && !run_bench(&options, &f))
+            status = command_failed(argv[0], &f);
+    }
+    free(json);
+    poptFreeContext(context);
+    return status;
+}
