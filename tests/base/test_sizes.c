@@ -150,8 +150,11 @@ static void an_arena_fails_for_good(void **state)
 
     arena = attn_arena_measure();
     attn_arena_take(&arena, SIZE_MAX - 63, 1);
-    assert_false(attn_arena_failed(&arena));
+    assert_true(attn_arena_needed(&arena, &bytes));
+    assert_true(bytes == SIZE_MAX);
+    attn_arena_take(&arena, 1, 1);
     assert_false(attn_arena_needed(&arena, &bytes));
+    bytes = 7;
 
     unsigned char memory[256];
     arena = attn_arena_over(memory, sizeof memory);
