@@ -144,6 +144,22 @@ class PlantedFaults(unittest.TestCase):
                 self.plant("include/attn/more.h", f"/* A fault. */\n{line}\n")
                 self.refuses("headers", told, *compilers)
 
+    def test_readme(self):
+        example = "/* First. */\nint main(void) { return 0; }\n"
+        readme = f"    make demo   # that\n    make check\n\n```c\n{example}```\n[page](docs/page.md)\n"
+        sound = {"examples/forward.c": example, "README.md": readme, "CHANGELOG.md": "", "docs/page.md": ""}
+        grow(self.top, sound)
+        self.passes("readme")
+        for path, text, told in [
+            ("examples/forward.c", example.replace("0", "1"), "is not examples/forward.c"),
+            ("README.md", "    sudo make install\n" + readme, "first commands"),
+            ("docs/page.md", "[more](gone.md)", "docs/page.md: links to gone.md"),
+        ]:
+            with self.subTest(told):
+                grow(self.top, sound)
+                self.plant(path, text)
+                self.refuses("readme", told)
+
     def library(self, source):
         self.plant("library.c", source)
         shared, static = os.path.join(self.top, "libattn.so"), os.path.join(self.top, "libattn.a")
