@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-bool fail(struct failure *f, const char *format, ...)
+bool(fail)(struct failure *f, const char *format, ...)
 {
     if (!f)
         return false;

@@ -14,8 +14,8 @@ struct failure {
 };
 
 /* Write the sentence and return false, so that `return fail(f, ...)` reads well. `f` may be NULL.
- */
-bool fail(struct failure *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+ * (In parentheses because cmocka.h has a macro fail() without arguments.) */
+bool(fail)(struct failure *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Put "<prefix>: " in front of the sentence that is there, and return false. `f` may be NULL. */
 bool failure_prefix(struct failure *f, const char *format, ...)

@@ -262,7 +262,9 @@ static int order_by_name(const void *a, const void *b)
 static int order_by_offset(const void *a, const void *b)
 {
     const struct gguf_tensor *const *x = a, *const *y = b;
-    return ((*x)->offset > (*y)->offset) - ((*x)->offset < (*y)->offset);
+    if ((*x)->offset != (*y)->offset)
+        return (*x)->offset > (*y)->offset ? 1 : -1;
+    return (*x > *y) - (*x < *y); /* the file's order */
 }
 
 static bool sort_keys(struct gguf *g, struct failure *f)
@@ -308,7 +310,7 @@ static bool place_tensors(struct gguf *g, size_t header_bytes, struct failure *f
     if (!gguf_get_integer_or(g, "general.alignment", 1, 1 << 30, DEFAULT_ALIGNMENT, &alignment, f))
         return false;
     if (alignment & (alignment - 1))
-        return fail(f, "'general.alignment' is %lld; it must be a power of two",
+        return fail(f, "key 'general.alignment' is %lld; it must be a power of two",
                     (long long)alignment);
     size_t past = header_bytes & ((size_t)alignment - 1);
     size_t gap = past ? (size_t)alignment - past : 0;
