@@ -1,0 +1,130 @@
+/* Softmax with every statistic of a row: after the sweep, a few short looks at the weights of the block
+ * while they are in the cache. What these cost is paid only by whoever asks. */
+#include "kernels/forward/softmax_body.h"
+
+/* Insert into the list of best scores, best first; an equal score stays behind the earlier key. */
+static void top_insert(int32_t *keys, float *scores, int32_t limit, int32_t *count, int32_t key,
+                       float score)
+{
+    int32_t at = *count < limit ? (*count)++ : limit - 1;
+    for (; at > 0 && scores[at - 1] < score; at--) {
+        scores[at] = scores[at - 1];
+        keys[at] = keys[at - 1];
+    }
+    scores[at] = score;
+    keys[at] = key;
+}
+
+/* Before the sweep, on scores: the keys with the highest ones. */
+static void top_row(const float *s, int count, int64_t key, struct attn_row *row, int32_t limit,
+                    int32_t *keys, float *scores)
+{
+    for (int j = 0; j < count; j += LANES) {
+        bool full = row->top_count == limit;
+        vf x = vf_load(s + j);
+        vf threshold = vf_set(full ? scores[limit - 1] : -INFINITY);
+        if (full && !(vf_max_lane(x) > threshold[0]))
+            continue;
+        for (int i = 0; i < LANES; i++)
+            if (s[j + i] > (row->top_count == limit ? scores[limit - 1] : -INFINITY))
+                top_insert(keys, scores, limit, &row->top_count, (int32_t)(key + j + i), s[j + i]);
+    }
+}
+
+/* Before the sweep: where the maximum stands, if it is higher than any before. */
+static void max_key_row(const float *s, int count, int64_t key, struct attn_row *row, float maximum)
+{
+    if (!(maximum > row->maximum))
+        return;
+    for (int j = 0; j < count; j++)
+        if (s[j] == maximum) {
+            row->max_key = (int32_t)(key + j);
+            return;
+        }
+}
+
+/* The weights on keys [begin, end), in the block's own counting, cut to [0, count). */
+static float mass_between(const float *e, int count, int64_t begin, int64_t end)
+{
+    begin = begin < 0 ? 0 : begin;
+    end = end > count ? count : end;
+    float mass = 0.0f;
+    for (int64_t j = begin; j < end; j++)
+        mass += e[j];
+    return mass;
+}
+
+static void masses_row(const float *e, int count, int64_t key, int64_t position,
+                       const struct attn_row_extras *extras, struct attn_row *row)
+{
+    int64_t self = position - key;
+    int64_t local = extras->local_distance;
+    row->mass_self += mass_between(e, count, self, self + 1);
+    row->mass_previous += mass_between(e, count, self - 1, self);
+    row->mass_next += mass_between(e, count, self + 1, self + 2);
+    row->mass_first += mass_between(e, count, 0, extras->first_keys - key);
+    row->mass_local += mass_between(e, count, self - local, self + local + 1);
+}
+
+/* Mean and spread of |position - j| under the weights. Within the block distances are told from its
+ * middle, so that squares stay small; blocks are merged by their own means (the pairwise update of Chan,
+ * Golub & LeVeque 1979), in double. */
+static void distances_row(const float *e, int count, int64_t key, int64_t position,
+                          struct attn_row *row)
+{
+    int64_t start = position - key;
+    int64_t middle = start - count / 2;
+    float centre = (float)(middle < 0 ? -middle : middle);
+    vf distance =
+        vf_set((float)start) - vf_iota(); /* positions are < 2^24 apart or rounded alike */
+    vf sum = {0}, first = {0}, second = {0};
+    for (int j = 0; j < count; j += LANES) {
+        vf weight = vf_load(e + j);
+        vf x = vf_abs(distance) - centre;
+        sum += weight;
+        first = weight * x + first;
+        second = weight * x * x + second;
+        distance -= (float)LANES;
+    }
+    double total = (double)vf_sum(sum);
+    if (!(total > 0.0))
+        return;
+    double mean = (double)vf_sum(first) / total;
+    double m2 = (double)vf_sum(second) - total * mean * mean;
+    mean += (double)centre;
+    double before = (double)row->distance_sum;
+    double delta = mean - row->distance_mean;
+    double whole = before + total;
+    row->distance_mean += delta * total / whole;
+    row->distance_m2 += (m2 > 0.0 ? m2 : 0.0) + delta * delta * before * total / whole;
+    row->distance_sum = (float)whole;
+}
+
+static void softmax_all(struct attn_softmax_call *call)
+{
+    const struct attn_row_extras *extras = call->extras;
+    call->rescaled = false;
+    for (int r = 0; r < call->rows; r++) {
+        int group = r / ROWS;
+        int first = call->key_first[group], count = call->key_last[group] - first;
+        call->rescale[r] = 1.0f;
+        if (count <= 0)
+            continue;
+        float *s = call->scores + (int64_t)r * ATTN_SCORE_STRIDE + first;
+        struct attn_row *row = &call->row[r];
+        int64_t key = call->key_begin + first;
+        if (extras->max_key)
+            max_key_row(s, count, key, row, row_maximum(s, count));
+        if (extras->top_keys > 0)
+            top_row(s, count, key, row, extras->top_keys,
+                    call->top_keys + (int64_t)r * extras->top_keys,
+                    call->top_scores + (int64_t)r * extras->top_keys);
+        if (!softmax_row(s, count, row, &call->rescale[r], true, true))
+            continue;
+        call->rescaled |= call->rescale[r] != 1.0f;
+        if (extras->masses)
+            masses_row(s, count, key, call->position + r, extras, row);
+        if (extras->distances)
+            distances_row(s, count, key, call->position + r, row);
+    }
+}

@@ -1,0 +1,152 @@
+/* The kernels of one path, as one table: declared, dispatched, tested and measured from here, so that none
+ * can exist untested.
+ *
+ * The data they share, all f32, in a worker's scratch or in the run's packed copies:
+ *
+ *   queries  [group][Dk][rows]          a group is `rows` query rows side by side; scaled, tail rows 0
+ *   keys     [panel][Dk][columns]       a panel is `columns` keys side by side; tail keys 0
+ *   scores   [row][ATTN_SCORE_STRIDE]   rows x keys of a block, in base-2 units: s * log2(e)
+ *   values   [panel][key][columns]      of one block of keys; a panel is `columns` channels, tail 0
+ *   output   [panel][row][columns]      the unnormalised rows of the block, by channel panel
+ *
+ * `rows` and `columns` (two vectors) belong to the path: they are the register tile. Each group of rows
+ * works on its own run of keys, the hull of what its rows see, so that a causal border costs only the
+ * tiles it crosses. */
+#ifndef ATTN_KERNELS_TABLE_H
+#define ATTN_KERNELS_TABLE_H
+
+#include "cpu/cpu.h"
+
+enum {
+    ATTN_BLOCK_ROWS = 192, /* most query rows of a block; a multiple of every path's `rows` */
+    ATTN_BLOCK_KEYS = 512, /* most keys of a block; a multiple of every path's `columns` */
+    ATTN_GROUP_ROWS_MIN = 6,
+    ATTN_BLOCK_GROUPS = ATTN_BLOCK_ROWS / ATTN_GROUP_ROWS_MIN,
+    ATTN_SCORE_STRIDE =
+        ATTN_BLOCK_KEYS + 16, /* not a power of two: rows fall into different cache sets */
+    ATTN_TOP_KEYS_MAX = 64,
+};
+
+/* What is known of a row after the blocks so far; base-2 units where scores are meant. With
+ * t = s - reference, e = 2^t over the visible keys: sum = sum e, moment = sum e t, moment2 = sum e t^2,
+ * square = sum e^2, and the masses are sums of e over their keys (math.md, "Online softmax with
+ * statistics"). The reference is a maximum that was: it follows only when the true one has left it more
+ * than ATTN_LAZY_RESCALE behind; any reference gives the same function. */
+struct attn_row {
+    float reference; /* -inf before the first visible key */
+    float maximum;   /* of the final scores */
+    float sum;
+    float moment;
+    float moment2;
+    float square;
+    float min_logit, max_logit; /* before softcap, in base-2 units of u */
+    float mass_self, mass_previous, mass_next, mass_first, mass_local;
+    int32_t max_key;
+    int32_t top_count;
+    float distance_sum; /* sum of e behind the two below */
+    double distance_mean, distance_m2;
+};
+
+#define ATTN_LAZY_RESCALE 8.0f
+
+/* The statistics that need sweeps of their own over a block; entropy alone has a kernel of its own. */
+struct attn_row_extras {
+    bool logits; /* min and max of u */
+    bool max_key;
+    bool masses; /* self, previous, next, first, local */
+    bool distances;
+    int32_t first_keys, local_distance;
+    int32_t top_keys;
+};
+
+/* Scores of a block: every group against the panels [panel_first, panel_last) of its own. */
+struct attn_scores_call {
+    const float *queries; /* first group */
+    const float *keys;    /* first panel of the block */
+    int64_t head_size;
+    int groups;
+    int panels;
+    const int16_t *panel_first, *panel_last; /* [groups] */
+    float *scores;
+};
+
+/* Softmax of rows of a block in place: scores become e = 2^(s - reference), 0 where masked (-inf). */
+struct attn_softmax_call {
+    float *scores;
+    int rows;
+    int group_rows;
+    const int16_t *key_first,
+        *key_last; /* [groups]: multiples of `columns`, an empty run is skipped */
+    struct attn_row *row;
+    float *rescale; /* [rows]: what the row's output is to be multiplied by; 1 = nothing to do */
+    bool rescaled;  /* out: some rescale differs from 1 */
+
+    /* the rest for the kernel with all statistics only */
+    const struct attn_row_extras *extras;
+    int64_t key_begin; /* of the block */
+    int64_t position;  /* of row 0 of the block */
+    int32_t *top_keys; /* [rows][extras.top_keys], best first */
+    float *top_scores;
+};
+
+/* output += e * values, every group over keys [key_first, key_last) of its own. */
+struct attn_values_call {
+    const float *scores;
+    const float *values; /* of this block of keys */
+    int64_t keys;        /* in the block: the stride of a channel panel is keys * columns */
+    int groups;
+    int panels;
+    bool half_panel;                     /* the last panel is one vector wide */
+    const int16_t *key_first, *key_last; /* [groups] */
+    float *output;
+    int64_t output_rows; /* the stride of a channel panel is output_rows * columns */
+};
+
+/* The second sweep: exact weights p = 2^(s - reference) * inverse from the finished rows. */
+struct attn_weights_call {
+    const float *scores;
+    int rows;
+    int keys;                         /* a multiple of `columns` */
+    const float *reference, *inverse; /* [rows] */
+    float *column_sums;               /* [keys]: += p, rows in order; or NULL */
+    float *weights; /* [rows][weights_stride]: = p for the first weights_keys; or NULL */
+    int64_t weights_stride, weights_keys;
+};
+
+struct attn_kernels {
+    const char *name; /* of the path */
+    enum attn_path path;
+    int rows, columns, lanes;
+
+    /* One group: rows of Dk, `stride` apart, times scale. rows_used <= rows. */
+    void (*pack_queries)(const float *from, int64_t stride, int rows_used, int64_t head_size,
+                         float scale, float *group);
+    /* One panel: keys of Dk, `stride` apart. keys_used <= columns. */
+    void (*pack_keys)(const float *from, int64_t stride, int keys_used, int64_t head_size,
+                      float *panel);
+    /* A block of `keys` values of Dv into panels; true if any element is NaN or Inf. */
+    bool (*pack_values)(const float *from, int64_t stride, int64_t keys, int64_t head_size,
+                        float *values);
+
+    void (*scores)(const struct attn_scores_call *call);
+    void (*softmax)(struct attn_softmax_call *call);
+    void (*softmax_entropy)(struct attn_softmax_call *call);
+    void (*softmax_all)(struct attn_softmax_call *call);
+    void (*values)(const struct attn_values_call *call);
+    void (*weights)(const struct attn_weights_call *call);
+
+    /* scores[0..count) <- cap * tanh(x / cap) in place, both in base-2 units; count a multiple of lanes */
+    void (*softcap)(float *scores, int count, float cap);
+    /* *low, *high <- min, max of themselves and scores[0..count), any count; NaN is passed over */
+    void (*range)(const float *scores, int count, float *low, float *high);
+    /* to[0..head_size) = factor * row of the output */
+    void (*store_row)(const float *output, int64_t output_rows, int64_t head_size, float factor,
+                      float *to);
+    /* a row of the output times a factor, over `panels` panels */
+    void (*rescale_row)(float *output, int64_t output_rows, int panels, float factor);
+};
+
+/* The kernels of a path; NULL if this build has none for it. */
+const struct attn_kernels *attn_kernels_of(enum attn_path path);
+
+#endif
