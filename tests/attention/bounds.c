@@ -1,0 +1,213 @@
+/* The error bounds of one row.
+ *
+ * All to first order unless expm1 is written; u = 2^-24 is f32's unit roundoff, D = Dk, n = Nk.
+ *
+ * Score. A dot product of D terms in any order, with or without FMA, errs by at most D u sum|q k|
+ * (Higham, Accuracy and Stability, 3.1). The scale and a factor log2(e) may be folded into q or applied
+ * afterwards: a few roundings more, relative to the same sum. Changing units and subtracting the reference
+ * round at the size of the scores themselves. With A_j = |scale| sum|q_d k_d| and S = max |s|:
+ *     delta_j = (D + 8) u A_j + 4 u (|s_j| + S) + 8 u cap
+ * The last term is for a softcap: c tanh(x / c) has slope <= 1 and a tanh good to a few units u of its
+ * range. Products that underflow add 2^-149 each.
+ *
+ * Exponential: relative error r = 2e-7 (the promise of the kernels' exp2), and 0 below 2^-126.
+ *
+ * Sums over keys: at most n additions and n rescalings by an exponential (u + r each, at most one for
+ * every 4 keys), all of non-negative terms: relative error acc = (2 n + 16) u + r.
+ *
+ * lse = ln sum e^s: scores move it by ln sum p e^delta =: shift. So
+ *     |lse| errs by shift + acc + 4 u (|lse| + S + ln n + 1)
+ * Weight p_j = e^(s_j - lse): relative error expm1(rho_j), rho_j = delta_j + lse's + 2 r + acc + 4u.
+ * Every mass is a sum of weights. o_d = sum p_j v_j: sum_j p_j expm1(rho_j) |v_jd|, and the sum's own acc.
+ *
+ * Entropy: dH/ds_j = -p_j (ln p_j + H); second order sum p delta^2; as ln l - u1 / l with
+ * t = s - reference, where the reference may lag 8 behind the maximum: acc (1 + 8 + sum p |s - max|).
+ * Varentropy: dV/ds_j = p_j ((ln p_j + H)^2 - V + 2 (ln p_j + H)); the moments err by
+ * acc sum p (|s - max| + 8)^2, twice: once in u2 / l, once in (u1 / l)^2.
+ * Participation 1 / sum p^2: relative error 2 sum p^2 rho / sum p^2 + 2 acc.
+ * Distances are whole numbers, rounded to f32 if far: mean errs by sum p expm1(rho) d + 4 u max d. The
+ * variance by sum p expm1(rho) (d - mean)^2 + acc variance + (4 u max d)^2 + u (1 + mean). */
+#include "attention/bounds.h"
+
+#include "attention/guarded.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+
+static const double u = 0x1p-24;
+static const double exp_error = 2e-7;
+static const double reference_lag = 8;
+
+void row_bounds_create(struct row_bounds *b, const attn_problem *problem, const attn_args *args)
+{
+    size_t keys = (size_t)args->keys;
+    memset(b, 0, sizeof *b);
+    b->keys = args->keys;
+    b->magnitude = need(keys, sizeof(double));
+    b->score = need(keys, sizeof(double));
+    b->weight = need(keys, sizeof(double));
+    b->o = need((size_t)problem->head_size_v, sizeof(double));
+}
+
+void row_bounds_destroy(struct row_bounds *b)
+{
+    free(b->magnitude);
+    free(b->score);
+    free(b->weight);
+    free(b->o);
+}
+
+static double magnitude(const attn_ref_row *row, const attn_problem *p, const attn_args *args,
+                        int64_t key)
+{
+    const float *q = attn_ref_element(&p->q, args->q, row->batch, row->head, row->query);
+    int64_t kv_head = row->head / (p->heads / p->kv_heads);
+    const float *k = attn_ref_element(&p->k, args->k, row->batch, kv_head, key);
+    double sum = 0;
+    for (int64_t d = 0; d < p->head_size; d++)
+        sum += fabs((double)q[d] * (double)k[d]);
+    return fabs(attn_ref_scale(p)) * sum;
+}
+
+/* A_j of every visible key, and whether the row is one that can be checked. */
+static void judge(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
+                  const attn_args *args)
+{
+    b->overflowing = b->poisoned = false;
+    b->blind = row->visible_keys > 0;
+    for (int64_t j = 0; j < row->keys; j++) {
+        b->magnitude[j] = b->score[j] = b->weight[j] = 0;
+        if (!row->visible[j])
+            continue;
+        b->magnitude[j] = magnitude(row, p, args, j);
+        /* log2(e) and the bare product without its scale must fit as well */
+        double bare = b->magnitude[j] / fmin(1, fabs(attn_ref_scale(p)));
+        if (isfinite(b->magnitude[j]) && fmax(2 * b->magnitude[j], bare) > (double)FLT_MAX)
+            b->overflowing = true;
+        if (isnan(row->score[j]) || row->score[j] == INFINITY)
+            b->poisoned = true;
+        b->blind &= row->score[j] == -INFINITY;
+    }
+}
+
+/* delta_j; returns S. A score at -Inf is exact: its weight is 0. */
+static double score_bounds(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p)
+{
+    double largest = 0;
+    for (int64_t j = 0; j < row->keys; j++)
+        if (row->visible[j] && isfinite(row->score[j]))
+            largest = fmax(largest, fabs(row->score[j]));
+    double d = (double)p->head_size;
+    for (int64_t j = 0; j < row->keys; j++)
+        if (row->visible[j] && isfinite(row->score[j]))
+            b->score[j] = (d + 8) * u * b->magnitude[j] + 4 * u * (fabs(row->score[j]) + largest) +
+                          8 * u * (double)p->softcap +
+                          d * 0x1p-149 / fmin(1, fabs(attn_ref_scale(p)));
+    return largest;
+}
+
+static double sum_at(const struct row_bounds *b, int64_t key)
+{
+    return key >= 0 && key < b->keys ? b->weight[key] : 0;
+}
+
+static double sum_between(const struct row_bounds *b, int64_t begin, int64_t end)
+{
+    double sum = 0;
+    for (int64_t j = 0; j < b->keys; j++)
+        if (j >= begin && j < end)
+            sum += b->weight[j];
+    return sum;
+}
+
+static void mass_bounds(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
+                        const attn_args *args)
+{
+    attn_statistics_wanted w = p->statistics ? *p->statistics : attn_statistics_wanted_init(0);
+    int64_t at = row->position;
+    b->mass_self = sum_at(b, at);
+    b->mass_previous = sum_at(b, at - 1);
+    b->mass_next = sum_at(b, at + 1);
+    b->mass_first = sum_between(b, 0, w.first_keys);
+    b->mass_local = sum_between(b, at - w.local_distance, at + w.local_distance + 1);
+    const uint8_t *ids = p->statistics && args->statistics ? args->statistics->segment_ids : NULL;
+    memset(b->mass_segments, 0, sizeof b->mass_segments);
+    for (int64_t j = 0; ids && j < b->keys; j++)
+        b->mass_segments[ids[row->batch * b->keys + j]] += b->weight[j];
+}
+
+static void moment_bounds(struct row_bounds *b, const attn_ref_row *row, double acc)
+{
+    double linear = 0, square = 0, curve = 0, depth = 0, depth2 = 0, part = 0;
+    double mean = 0, variance = 0, farthest = 0;
+    for (int64_t j = 0; j < b->keys; j++) {
+        double p = row->weight[j], delta = b->score[j];
+        if (!row->visible[j] || p == 0)
+            continue;
+        double centred = row->score[j] - row->lse + row->entropy;
+        double below = fabs(row->score[j] - row->max_score);
+        double distance = fabs((double)(row->position - j));
+        linear += p * fabs(centred) * delta;
+        square += p * (fabs(centred * centred - row->varentropy) + 2 * fabs(centred)) * delta;
+        curve += p * delta * delta * (1 + centred * centred);
+        depth += p * below;
+        depth2 += p * (below + reference_lag) * (below + reference_lag);
+        part += p * b->weight[j];
+        mean += b->weight[j] * distance;
+        variance +=
+            b->weight[j] * (distance - row->distance_mean) * (distance - row->distance_mean);
+        farthest = fmax(farthest, distance);
+    }
+    b->entropy = linear + curve + acc * (1 + reference_lag + depth) +
+                 4 * u * (row->entropy + log((double)row->visible_keys + 1));
+    b->varentropy = square + 4 * curve + 2 * acc * depth2 + 4 * u * row->varentropy;
+    b->participation = row->participation * expm1(2 * part * row->participation + 2 * acc);
+    b->distance_mean = mean + 4 * u * farthest;
+    b->distance_variance = variance + acc * row->distance_sd * row->distance_sd +
+                           16 * u * u * farthest * farthest + u * (1 + row->distance_mean);
+}
+
+static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
+                          const attn_args *args, double acc)
+{
+    int64_t kv_head = row->head / (p->heads / p->kv_heads);
+    for (int64_t d = 0; d < p->head_size_v; d++)
+        b->o[d] = 0;
+    for (int64_t j = 0; j < b->keys && args->v; j++) {
+        if (!row->visible[j])
+            continue;
+        const float *v = attn_ref_element(&p->v, args->v, row->batch, kv_head, j);
+        double factor = b->weight[j] + acc * row->weight[j] + 0x1p-120;
+        for (int64_t d = 0; d < p->head_size_v; d++)
+            b->o[d] += factor * fabs((double)v[d]) + 0x1p-147;
+    }
+}
+
+void row_bounds_compute(struct row_bounds *b, const attn_ref_row *row, const attn_problem *problem,
+                        const attn_args *args)
+{
+    judge(b, row, problem, args);
+    if (b->overflowing || b->poisoned || b->blind)
+        return;
+    double n = (double)row->keys;
+    double acc = (2 * n + 16) * u + exp_error;
+    double largest = score_bounds(b, row, problem);
+    double shift = 0, spread = 0;
+    for (int64_t j = 0; j < b->keys; j++)
+        if (row->visible[j])
+            shift += row->weight[j] * expm1(b->score[j]), spread = fmax(spread, b->score[j]);
+    b->lse = row->visible_keys == 0
+                 ? 0
+                 : log1p(shift) + acc + 4 * u * (fabs(row->lse) + largest + log(n) + 1);
+    b->max_score = b->max_logit = spread;
+    b->max_weight = 0;
+    for (int64_t j = 0; j < b->keys; j++) {
+        double rho = b->score[j] + b->lse + 2 * exp_error + acc + 4 * u;
+        b->weight[j] = row->visible[j] ? row->weight[j] * expm1(rho) + 0x1p-126 : 0;
+        b->max_weight = fmax(b->max_weight, b->weight[j]);
+    }
+    moment_bounds(b, row, acc);
+    mass_bounds(b, row, problem, args);
+    output_bounds(b, row, problem, args, acc);
+}

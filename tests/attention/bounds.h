@@ -1,0 +1,31 @@
+/* How far a correct f32 computation of one row may be from the exact one: bounds derived from the row's
+ * own data. The derivation stands in bounds.c. */
+#ifndef TESTS_ATTENTION_BOUNDS_H
+#define TESTS_ATTENTION_BOUNDS_H
+
+#include "attn_ref.h"
+
+struct row_bounds {
+    int64_t keys;
+    double *magnitude; /* [Nk] |scale| sum |q_d k_d| */
+    double *score;     /* [Nk] absolute, of a score (and of a logit) */
+    double *weight;    /* [Nk] absolute, of a weight */
+    double *o;         /* [Dv] absolute */
+    double lse, entropy, varentropy, participation, max_weight, max_score, max_logit;
+    double mass_self, mass_previous, mass_next, mass_first, mass_local;
+    double mass_segments[ATTN_REF_MAX_SEGMENTS];
+    double distance_mean, distance_variance;
+
+    /* What the row is made of. */
+    bool overflowing; /* a visible product leaves f32's range: nothing is promised */
+    bool poisoned;    /* a visible score is NaN or +Inf: o and lse must say so */
+    bool blind;       /* sees keys, but all at -Inf: 0/0, nothing is promised */
+};
+
+void row_bounds_create(struct row_bounds *bounds, const attn_problem *problem,
+                       const attn_args *args);
+void row_bounds_destroy(struct row_bounds *bounds);
+void row_bounds_compute(struct row_bounds *bounds, const attn_ref_row *row,
+                        const attn_problem *problem, const attn_args *args);
+
+#endif

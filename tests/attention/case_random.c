@@ -1,0 +1,267 @@
+/* Random cases: shapes, layouts, masks, statistics and values, all from one seed. */
+#include "attention/attention_case.h"
+
+#include <stdlib.h>
+
+static int64_t pick(struct random *random, const int64_t *list, int64_t count)
+{
+    return list[random_between(random, 0, count - 1)];
+}
+
+static int64_t random_head_size(struct random *random)
+{
+    static const int64_t usual[] = {32, 64, 80, 96, 128};
+    if (random_chance(random, 0.4))
+        return pick(random, usual, 5);
+    if (random_chance(random, 0.06))
+        return 256;
+    return random_chance(random, 0.7) ? random_between(random, 1, 24)
+                                      : random_between(random, 25, 140);
+}
+
+static attn_layout random_strides(struct random *random, int64_t b, int64_t h, int64_t n, int64_t d,
+                                  bool broadcasts)
+{
+    if (random_chance(random, 0.3))
+        return attn_layout_bhsd(ATTN_F32, h, n, d);
+    if (random_chance(random, 0.3))
+        return attn_layout_bshd(ATTN_F32, h, n, d);
+    static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                     {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    const int *order = orders[random_between(random, 0, 5)];
+    int64_t extent[3] = {b, h, n};
+    attn_layout layout = {ATTN_F32, {0, 0, 0, 1}};
+    int64_t step = d + random_between(random, 0, 1) * random_between(random, 0, 9);
+    for (int a = 0; a < 3; a++) {
+        int axis = order[a];
+        bool backwards = random_chance(random, 0.15);
+        layout.stride[axis] = backwards ? -step : step;
+        step *= extent[axis] > 0 ? extent[axis] : 1;
+        step += random_between(random, 0, 1) * random_between(random, 0, 9);
+        if (broadcasts && random_chance(random, 0.12))
+            layout.stride[axis] = 0;
+    }
+    return layout;
+}
+
+void case_random_layouts(attn_problem *p, struct random *random, bool broadcasts)
+{
+    p->q = random_strides(random, p->batch, p->heads, p->queries, p->head_size, broadcasts);
+    p->k = random_strides(random, p->batch, p->kv_heads, p->keys, p->head_size, broadcasts);
+    p->v = random_strides(random, p->batch, p->kv_heads, p->keys, p->head_size_v, broadcasts);
+    p->o = random_strides(random, p->batch, p->heads, p->queries, p->head_size_v, false);
+}
+
+void case_pack(attn_problem *p)
+{
+    int64_t width = p->heads * p->head_size + p->kv_heads * (p->head_size + p->head_size_v);
+    attn_layout qk = {ATTN_F32, {p->queries * width, p->head_size, width, 1}};
+    p->q = p->k = p->v = qk;
+    p->v.stride[1] = p->head_size_v;
+}
+
+static void random_shape(attn_problem *p, struct random *random, enum case_size size)
+{
+    static const int64_t ratios[] = {1, 1, 2, 3, 4, 6, 8};
+    memset(p, 0, sizeof *p);
+    *p = attn_problem_init(1, 1, 1, 1, 1, 1);
+    p->head_size = size == CASE_WIDE ? 576 : random_head_size(random);
+    p->head_size_v = size == CASE_WIDE            ? 512
+                     : random_chance(random, 0.7) ? p->head_size
+                                                  : random_head_size(random);
+    if (size == CASE_LARGE) {
+        p->batch = random_between(random, 1, 2);
+        p->kv_heads = 1;
+        p->heads = random_between(random, 1, 2);
+        p->queries = random_between(random, 100, 700);
+        p->keys = random_chance(random, 0.4) ? p->queries : random_between(random, 100, 700);
+        if (p->head_size > 128)
+            p->head_size = 128;
+        if (p->head_size_v > 128)
+            p->head_size_v = 128;
+        return;
+    }
+    p->batch = random_between(random, 1, 3);
+    p->kv_heads = random_between(random, 1, 3);
+    p->heads = p->kv_heads * pick(random, ratios, 7);
+    p->queries = random_between(random, 1, random_chance(random, 0.7) ? 14 : 50);
+    p->keys = random_between(random, 1, random_chance(random, 0.7) ? 40 : 90);
+    if (random_chance(random, 0.2))
+        p->queries = 1;
+    if (random_chance(random, 0.3))
+        p->keys = p->queries;
+    if (random_chance(random, 0.03))
+        *(int64_t *[]){&p->batch, &p->queries, &p->keys}[random_between(random, 0, 2)] = 0;
+    if (random_chance(random, 0.01))
+        p->heads = 0;
+    /* Keep the plain loops affordable. */
+    while (p->batch * p->heads * p->queries * p->keys * (p->head_size + p->head_size_v) > 3000000)
+        if (p->batch > 1)
+            p->batch--;
+        else if (p->heads > p->kv_heads)
+            p->heads = p->kv_heads;
+        else if (p->kv_heads > 1)
+            p->heads = p->kv_heads = 1;
+        else
+            p->queries = (p->queries + 1) / 2;
+}
+
+static attn_window random_window(struct random *random, int64_t n)
+{
+    attn_window window = {-1, -1, 0};
+    if (random_chance(random, 0.7))
+        window.left = random_between(random, 0, random_chance(random, 0.5) ? 5 : n);
+    if (random_chance(random, 0.5))
+        window.right = random_between(random, 0, random_chance(random, 0.5) ? 3 : n);
+    if (random_chance(random, 0.3))
+        window.prefix = random_between(random, 0, random_chance(random, 0.8) ? 6 : 2 * n);
+    if (random_chance(random, 0.05))
+        window.left = random_chance(random, 0.5) ? INT64_MAX : INT64_MAX / 2;
+    if (random_chance(random, 0.05))
+        window.right = random_chance(random, 0.5) ? INT64_MAX : INT64_MAX - 1;
+    if (random_chance(random, 0.02))
+        window.prefix = INT64_MAX;
+    return window;
+}
+
+static void random_score_rules(attn_problem *p, struct random *random)
+{
+    if (random_chance(random, 0.4))
+        p->scale = (float)((random_chance(random, 0.1) ? -1 : 1) *
+                           (0.02 + 2 * random_unit(random)) / sqrt((double)p->head_size));
+    if (random_chance(random, 0.35))
+        p->softcap = (float)(0.5 + 50 * random_unit(random) * random_unit(random));
+    p->causal = random_chance(random, 0.5);
+    p->alignment = (attn_alignment)random_between(random, 0, 2);
+    if (random_chance(random, 0.35))
+        p->window = random_window(random, p->keys + 1);
+    p->head_windows = random_chance(random, 0.15);
+    p->prefix_lm = random_chance(random, 0.2);
+    p->excluded_keys = random_chance(random, 0.2) ? random_between(random, 1, 5) : 0;
+}
+
+static attn_statistics_wanted random_wanted(struct random *random)
+{
+    uint32_t all = (1u << 23) - 1;
+    uint32_t set = random_chance(random, 0.25)  ? all
+                   : random_chance(random, 0.5) ? (uint32_t)random_bits(random) & all
+                                                : 1u << random_between(random, 0, 22);
+    if (random_chance(random, 0.3))
+        set = ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT;
+    attn_statistics_wanted wanted = attn_statistics_wanted_init(set);
+    wanted.first_keys = (int32_t)random_between(random, 0, random_chance(random, 0.8) ? 9 : 600);
+    wanted.local_distance =
+        (int32_t)random_between(random, 0, random_chance(random, 0.8) ? 20 : 1024);
+    wanted.segments = (int32_t)random_between(random, 1, 32);
+    wanted.top_keys = (int32_t)random_between(random, 1, random_chance(random, 0.8) ? 8 : 64);
+    return wanted;
+}
+
+static void random_masks(struct attention_case *c, struct random *random)
+{
+    const attn_problem *p = &c->problem;
+    int64_t batch = c->args.batch, heads = p->heads, nq = c->args.queries, nk = c->args.keys;
+    if (p->alignment == ATTN_OFFSET) {
+        c->args.query_offset = c->query_offset = need((size_t)batch, sizeof *c->query_offset);
+        for (int64_t b = 0; b < batch; b++) {
+            c->query_offset[b] = random_between(random, -nq - 2, nk + 2);
+            if (random_chance(random, 0.03))
+                c->query_offset[b] = random_chance(random, 0.5) ? INT32_MAX : -INT32_MAX;
+        }
+    }
+    if (p->head_windows) {
+        c->args.head_windows = c->head_windows = need((size_t)heads, sizeof *c->head_windows);
+        for (int64_t h = 0; h < heads; h++)
+            c->head_windows[h] = random_window(random, nk + 1);
+    }
+    if (p->prefix_lm) {
+        static const int strides[4][2] = {{1, 0}, {0, 0}, {0, 1}, {-1, 1}};
+        const int *stride = strides[random_between(random, 0, 3)];
+        c->args.prefix_lm_stride[0] = stride[0] < 0 ? heads : stride[0];
+        c->args.prefix_lm_stride[1] = stride[1];
+        size_t count = (size_t)(batch * heads + 1);
+        c->args.prefix_lm = c->prefix_lm = need(count, sizeof *c->prefix_lm);
+        for (size_t i = 0; i < count; i++)
+            c->prefix_lm[i] = random_between(random, 0, random_chance(random, 0.9) ? nk : 3 * nk);
+    }
+    if (p->excluded_keys) {
+        size_t count = (size_t)(batch * heads * p->excluded_keys);
+        c->args.excluded_keys = c->excluded_keys = need(count, sizeof *c->excluded_keys);
+        for (size_t i = 0; i < count; i++)
+            c->excluded_keys[i] = random_between(random, -1, nk - 1);
+    }
+}
+
+static void random_requests(struct attention_case *c, struct random *random)
+{
+    int64_t batch = c->args.batch, heads = c->problem.heads;
+    int64_t nq = c->args.queries, nk = c->args.keys;
+    if (c->wanted.set & ATTN_STAT_MASS_SEGMENTS) {
+        size_t count = (size_t)(batch * nk);
+        c->statistics.segment_ids = c->segment_ids = need(count, 1);
+        for (size_t i = 0; i < count; i++)
+            c->segment_ids[i] = (uint8_t)random_between(random, 0, c->wanted.segments - 1);
+    }
+    if (batch * heads == 0)
+        return;
+    int64_t requests = random_between(random, 0, 3);
+    for (int64_t w = 0; c->wanted.set & ATTN_STAT_WEIGHTS && w < requests; w++) {
+        int64_t begin = random_between(random, 0, nq), end = random_between(random, begin, nq);
+        if (random_chance(random, 0.3))
+            begin = 0, end = nq;
+        case_request_weights(c, random_between(random, 0, batch - 1),
+                             random_between(random, 0, heads - 1), begin, end);
+    }
+    int64_t pairs = nq * nk == 0 ? 0 : random_between(random, 0, CASE_MAX_PAIRS);
+    for (int64_t n = 0; c->wanted.set & ATTN_STAT_PAIRS && n < pairs; n++) {
+        int64_t b = random_between(random, 0, batch - 1);
+        int64_t h = random_between(random, 0, heads - 1);
+        int64_t i = random_between(random, 0, nq - 1);
+        case_request_pair(c, (attn_pair){b, h, i, random_between(random, 0, nk - 1)});
+    }
+}
+
+static void random_values(struct attention_case *c, struct random *random)
+{
+    static const double sharpness[] = {0, 0.1, 0.5, 1, 1, 3, 10};
+    double sharp = sharpness[random_between(random, 0, 6)];
+    const attn_problem *p = &c->problem;
+    double mean = random_chance(random, 0.3) ? random_normal(random) : 0;
+    c->values = sharp == 0 ? "all scores equal" : sharp < 3 ? "mild scores" : "sharp scores";
+    case_fill_normal(&c->q, &p->q, random, sharp, 0);
+    case_fill_normal(&c->k, &p->k, random, 1, mean);
+    case_fill_normal(&c->v, &p->v, random, 1, random_chance(random, 0.3) ? 30 : 0);
+}
+
+struct attention_case *case_random(uint64_t seed, enum case_size size)
+{
+    struct random random = {seed * UINT64_C(0x2545f4914f6cdd1d) + (uint64_t)size};
+    attn_problem problem;
+    random_shape(&problem, &random, size);
+    random_score_rules(&problem, &random);
+    struct case_options options = case_options_init(&problem);
+    options.packed = problem.queries == problem.keys && random_chance(&random, 0.3);
+    case_random_layouts(&problem, &random, true);
+    if (options.packed)
+        case_pack(&problem);
+    if (random_chance(&random, 0.4)) { /* lengths below the maxima */
+        options.batch = random_between(&random, 0, problem.batch);
+        options.queries = random_between(&random, problem.queries / 2, problem.queries);
+        options.keys = options.packed ? options.queries
+                                      : random_between(&random, problem.keys / 2, problem.keys);
+    }
+    attn_statistics_wanted wanted = random_wanted(&random);
+    options.wanted = random_chance(&random, 0.7) ? &wanted : NULL;
+    options.without_o = random_chance(&random, 0.2);
+    options.without_lse = random_chance(&random, 0.3);
+    options.give_ignored = random_chance(&random, 0.1);
+    struct attention_case *c = case_create(&problem, &options);
+    c->seed = seed;
+    c->one_line = random_chance(&random, 0.2);
+    random_masks(c, &random);
+    random_requests(c, &random);
+    random_values(c, &random);
+    if (!c->args.o && random_chance(&random, 0.5))
+        c->args.v = NULL;
+    return c;
+}

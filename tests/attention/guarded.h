@@ -1,0 +1,36 @@
+/* Memory that notices: output arrays with guard bands on both sides, every element filled with a pattern
+ * that no computation produces, so that a write where none belongs is seen afterwards. */
+#ifndef TESTS_ATTENTION_GUARDED_H
+#define TESTS_ATTENTION_GUARDED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Four-byte elements (float or int32_t) between two guard bands. */
+struct guarded {
+    const char *name;
+    uint32_t *block; /* guard, data, guard */
+    uint32_t *data;
+    size_t count;
+    bool *writable; /* [count] which elements the call may write; NULL = all */
+    bool ignored;   /* given to the call, but nothing may be written */
+};
+
+/* Room for `count` elements, all holding the pattern. */
+struct guarded guarded_create(const char *name, size_t count);
+void guarded_destroy(struct guarded *array);
+
+/* The pattern everywhere again. */
+void guarded_reset(struct guarded *array);
+
+/* NULL, or what was written where nothing may be: static text. */
+const char *guarded_fault(const struct guarded *array, size_t *index);
+
+/* Whether not one element differs from the pattern. */
+bool guarded_untouched(const struct guarded *array);
+
+/* malloc and calloc that end the test when there is no memory; never NULL, even for nothing. */
+void *need(size_t count, size_t size);
+
+#endif
