@@ -1,0 +1,200 @@
+/* Tokens back to text, and what is known about each: its piece, its class, whether it is a word. */
+#include "array.h"
+#include "internal.h"
+#include "tokenizer.h"
+#include "unicode.h"
+#include "utf8.h"
+
+#include <string.h>
+
+/* ---- classes ---- */
+
+struct contents {
+    bool letters, others, breaks, marks; /* marks: punctuation; breaks: line breaks */
+};
+
+static void look_at(struct contents *c, uint32_t code)
+{
+    if (code == '\n' || code == '\r' || code == 0x85 || code == 0x2028 || code == 0x2029)
+        c->breaks = true;
+    else if (unicode_is_punctuation(code))
+        c->marks = true;
+    else if (unicode_is_letter_or_digit(code))
+        c->letters = true;
+    else if (!unicode_is_space(code))
+        c->others = true;
+}
+
+static enum token_class class_of(const struct tokenizer *t, int32_t id, struct contents c)
+{
+    const struct vocabulary *rules = &t->rules;
+    if (id == rules->bos || id == rules->first)
+        return TOKEN_CLASS_FIRST;
+    if (id == rules->sep)
+        return TOKEN_CLASS_SEPARATOR;
+    if (t->types[id] == TOKEN_CONTROL)
+        return TOKEN_CLASS_CONTROL;
+    if (t->types[id] == TOKEN_UNKNOWN || id == rules->unknown || c.letters || c.others)
+        return TOKEN_CLASS_ORDINARY;
+    return c.marks    ? TOKEN_CLASS_PUNCTUATION
+           : c.breaks ? TOKEN_CLASS_NEWLINE
+                      : TOKEN_CLASS_ORDINARY;
+}
+
+/* "[unused5]" and its kind: kept for others to define, never part of a text. */
+static bool is_reserved(const struct tokenizer *t, size_t i)
+{
+    struct text s = t->tokens[i];
+    return t->rules.kind == TOKENIZER_WORDPIECE && s.bytes >= 2 && s.data[0] == '[' &&
+           s.data[s.bytes - 1] == ']';
+}
+
+void classify_tokens(struct tokenizer *t)
+{
+    for (size_t i = 0; i < t->rules.count; i++) {
+        struct contents c = {0};
+        int value = t->types[i] == TOKEN_BYTE ? byte_token_value(t->tokens[i]) : -1;
+        struct text piece = t->pieces[i];
+        for (size_t at = 0; value < 0 && at < piece.bytes;) {
+            struct utf8_character u = utf8_read(piece.data + at, piece.bytes - at);
+            look_at(&c, u.code);
+            at += u.bytes;
+        }
+        if (value >= 0x80)
+            c.others = true;
+        else if (value >= 0)
+            look_at(&c, (uint32_t)value);
+        t->classes[i] = (unsigned char)class_of(t, (int32_t)i, c);
+        t->words[i] = t->types[i] == TOKEN_NORMAL && c.letters && !is_reserved(t, i) &&
+                      t->classes[i] == TOKEN_CLASS_ORDINARY && (int32_t)i != t->rules.unknown &&
+                      utf8_valid(t->tokens[i], NULL);
+    }
+}
+
+static bool in_range(const struct tokenizer *t, int32_t id)
+{
+    return id >= 0 && (size_t)id < t->rules.count;
+}
+
+enum token_class tokenizer_class(const struct tokenizer *t, int32_t id)
+{
+    return in_range(t, id) ? (enum token_class)t->classes[id] : TOKEN_CLASS_ORDINARY;
+}
+
+const char *token_class_name(enum token_class c)
+{
+    static const char *const names[TOKEN_CLASS_COUNT] = {"bos_or_cls",  "sep",     "control",
+                                                         "punctuation", "newline", "ordinary"};
+    return c < TOKEN_CLASS_COUNT ? names[c] : "ordinary";
+}
+
+bool tokenizer_is_word(const struct tokenizer *t, int32_t id)
+{
+    return in_range(t, id) && t->words[id];
+}
+
+/* ---- facts ---- */
+
+struct text tokenizer_piece(const struct tokenizer *t, int32_t id)
+{
+    return in_range(t, id) ? t->pieces[id] : (struct text){"", 0};
+}
+
+int32_t tokenizer_size(const struct tokenizer *t)
+{
+    return (int32_t)t->rules.count;
+}
+
+const char *tokenizer_kind_name(const struct tokenizer *t)
+{
+    return t->rules.kind == TOKENIZER_SENTENCEPIECE ? "SentencePiece BPE" : "WordPiece";
+}
+
+int32_t tokenizer_first_id(const struct tokenizer *t)
+{
+    return t->rules.first;
+}
+
+int32_t tokenizer_last_id(const struct tokenizer *t)
+{
+    return t->rules.last;
+}
+
+int32_t tokenizer_end_id(const struct tokenizer *t)
+{
+    return t->rules.end;
+}
+
+int32_t tokenizer_find(const struct tokenizer *t, struct text token)
+{
+    return string_map_get(&t->map, token.data == NULL ? "" : token.data, token.bytes);
+}
+
+/* ---- decoding ---- */
+
+struct buffer {
+    char *data;
+    size_t count, capacity;
+};
+
+static bool append(struct buffer *b, const char *bytes, size_t count)
+{
+    if (!array_reserve(&b->data, &b->capacity, b->count + count + 1, 1))
+        return false;
+    memcpy(b->data + b->count, bytes, count);
+    b->count += count;
+    b->data[b->count] = '\0';
+    return true;
+}
+
+/* A WordPiece token that continues a word is the one whose piece is not marked as a beginning. */
+static bool begins_word(const struct tokenizer *t, int32_t id)
+{
+    struct text token = t->tokens[id];
+    if (t->rules.word_mark == WORD_MARK_HASHES)
+        return token.bytes < 2 || memcmp(token.data, "##", 2) != 0;
+    return id == t->rules.unknown || (token.bytes >= WORD_BLOCK_BYTES &&
+                                      memcmp(token.data, WORD_BLOCK, WORD_BLOCK_BYTES) == 0);
+}
+
+static bool append_token(const struct tokenizer *t, int32_t id, struct buffer *b)
+{
+    if (t->types[id] == TOKEN_BYTE) {
+        char byte = (char)byte_token_value(t->tokens[id]);
+        return append(b, &byte, 1);
+    }
+    if (t->rules.kind == TOKENIZER_WORDPIECE && b->count > 0 && begins_word(t, id) &&
+        !append(b, " ", 1))
+        return false;
+    return append(b, t->pieces[id].data, t->pieces[id].bytes);
+}
+
+bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, char **out,
+                      size_t *out_bytes, struct failure *f)
+{
+    struct buffer b = {0};
+    *out = NULL;
+    *out_bytes = 0;
+    bool good = append(&b, "", 0);
+    for (size_t i = 0; good && i < count; i++) {
+        if (!in_range(t, ids[i])) {
+            free(b.data);
+            return fail(f, "token id %d is out of range: ids go from 0 to %d", (int)ids[i],
+                        (int)tokenizer_size(t) - 1);
+        }
+        bool silent =
+            t->types[ids[i]] == TOKEN_CONTROL || ids[i] == t->rules.first || ids[i] == t->rules.sep;
+        good = silent || append_token(t, ids[i], &b);
+    }
+    if (!good) {
+        free(b.data);
+        return fail(f, "not enough memory for the text of %zu tokens", count);
+    }
+    if (t->rules.add_space_prefix && b.count > 0 && b.data[0] == ' ') {
+        memmove(b.data, b.data + 1, b.count); /* the terminator too */
+        b.count--;
+    }
+    *out = b.data;
+    *out_bytes = b.count;
+    return true;
+}
