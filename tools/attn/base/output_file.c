@@ -174,7 +174,7 @@ static bool open_descriptor(struct output_state *s, struct failure *f)
     bool exists = stat(s->name, &status) == 0;
     if (exists && S_ISDIR(status.st_mode))
         return fail(f, "%s: is a directory, not a file to write", s->name);
-    if (exists && access(s->name, W_OK) != 0)
+    if (exists && faccessat(AT_FDCWD, s->name, W_OK, AT_EACCESS) != 0)
         return fail(f, "%s: cannot be written: %s", s->name, strerror(errno));
     if (exists && !S_ISREG(status.st_mode)) {
         s->descriptor = open(s->name, O_WRONLY | O_CLOEXEC);

@@ -108,6 +108,13 @@ static bool parse_header(struct safetensors *s, const unsigned char *bytes, size
     return true;
 }
 
+/* What the file calls the type, fit to print. */
+static void copy_type_name(struct file_tensor *t, const char *name)
+{
+    for (size_t i = 0; name[i] && i + 1 < sizeof t->type_name; i++)
+        t->type_name[i] = name[i] > ' ' && name[i] < 0x7f ? name[i] : '?';
+}
+
 /* The file's shape has the contiguous dimension last; ours has it first. */
 static bool read_shape(struct file_tensor *t, const json_t *shape, struct failure *f)
 {
@@ -160,7 +167,7 @@ static bool read_tensor(const struct safetensors *s, struct file_tensor *t, cons
         return false;
     const struct dtype *dtype = find_dtype(name);
     t->type = TENSOR_UNSUPPORTED;
-    strncpy(t->type_name, dtype ? dtype->name : "unknown", sizeof t->type_name - 1);
+    copy_type_name(t, name);
     if (!dtype)
         return true; /* its size is not known; it is refused when asked for */
     int64_t bytes;
