@@ -52,8 +52,8 @@ struct model_tensor_type {
     int64_t bytes;    /* and their size */
 };
 
-/* Everything here belongs to the model and lives as long as it. Text is printable UTF-8 without
- * control characters, whatever the file said. */
+/* Everything here belongs to the model and lives as long as it. Names are printable
+ * ASCII, with '?' for any other byte of the file. */
 struct model_description {
     const char *path;         /* of the file with the weights */
     const char *architecture; /* "gemma3", "bert" */

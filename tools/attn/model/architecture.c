@@ -1,0 +1,18 @@
+/* The list of architectures. */
+#include "architecture.h"
+
+static const struct architecture *const architectures[] = {&architecture_bert,
+                                                           &architecture_gemma3};
+
+const struct architecture *architecture_find(struct text name)
+{
+    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++)
+        if (text_is(name, architectures[i]->name))
+            return architectures[i];
+    return NULL;
+}
+
+const char *architecture_list(void)
+{
+    return "bert, gemma3";
+}

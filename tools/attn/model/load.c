@@ -1,0 +1,173 @@
+/* Finding the tensors of a model and checking their shapes against its settings. */
+#include "loaded.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a part is and how large: a matrix of outputs x inputs, or a norm of `inputs` values. */
+struct shape {
+    bool is_norm;
+    int64_t inputs, outputs;
+};
+
+static struct shape vector_of(int64_t size)
+{
+    return (struct shape){true, size, 1};
+}
+
+static struct shape matrix_of(int64_t inputs, int64_t outputs)
+{
+    return (struct shape){false, inputs, outputs};
+}
+
+/* -1 outputs: as many as the file has. */
+static struct shape model_part_shape(enum model_part part, const struct model *model)
+{
+    const struct settings *s = &model->settings;
+    switch (part) {
+    case PART_EMBEDDING:
+    case PART_TOKEN_TYPES:
+        return matrix_of(s->width, -1);
+    case PART_OUTPUT:
+        return matrix_of(s->width, model->part[PART_EMBEDDING].matrix.outputs);
+    case PART_POSITIONS:
+        return matrix_of(s->width, s->context_length);
+    default:
+        return vector_of(s->width);
+    }
+}
+
+static struct shape layer_part_shape(enum layer_part part, const struct settings *s)
+{
+    switch (part) {
+    case PART_QUERY:
+        return matrix_of(s->width, s->heads * s->key_size);
+    case PART_KEY:
+        return matrix_of(s->width, s->kv_heads * s->key_size);
+    case PART_VALUE:
+        return matrix_of(s->width, s->kv_heads * s->value_size);
+    case PART_ATTENTION_OUTPUT:
+        return matrix_of(s->heads * s->value_size, s->width);
+    case PART_GATE:
+    case PART_UP:
+        return matrix_of(s->width, s->feed_forward);
+    case PART_DOWN:
+        return matrix_of(s->feed_forward, s->width);
+    case PART_QUERY_NORM:
+    case PART_KEY_NORM:
+        return vector_of(s->key_size);
+    default:
+        return vector_of(s->width);
+    }
+}
+
+static bool check_shape(const struct file_tensor *t, int64_t inputs, int64_t outputs,
+                        struct failure *f)
+{
+    char name[TEXT_QUOTED];
+    text_quote((struct text){t->name, strlen(t->name)}, name);
+    if (outputs < 0)
+        outputs = t->rows;
+    if (t->dims[0] != inputs || t->rows != outputs || outputs < 1)
+        return fail(f,
+                    "tensor %s has %lld x %lld values (inputs x outputs); it must have %lld x "
+                    "%lld",
+                    name, (long long)t->dims[0], (long long)t->rows, (long long)inputs,
+                    (long long)(outputs < 1 ? 1 : outputs));
+    return outputs <= INT32_MAX ||
+           fail(f, "tensor %s has %lld rows; the most is %d", name, (long long)outputs, INT32_MAX);
+}
+
+/* A small tensor as floats on the heap. The file has been shown to hold it. */
+static bool unpack_vector(const struct file_tensor *t, int64_t size, const float **out,
+                          struct failure *f)
+{
+    if (!check_shape(t, size, 1, f))
+        return false;
+    float *values = malloc((size_t)size * sizeof *values);
+    if (values == NULL)
+        return fail(f, "out of memory for tensor '%s'", t->name);
+    if (!dequantise_row(t->type, t->data, values, size)) {
+        free(values);
+        return fail(f, "tensor '%s' of type %s cannot be unpacked", t->name, t->type_name);
+    }
+    *out = values;
+    return true;
+}
+
+static bool load_weight(const struct model *model, const struct part_name *name, int64_t layer,
+                        struct shape shape, struct weight *weight, struct failure *f)
+{
+    const struct file_tensor *tensor, *bias = NULL;
+    if (!source_tensor(&model->source, model->architecture, name, layer, "weight", &tensor, f))
+        return false;
+    if (tensor == NULL)
+        return true;
+    if ((name->flags & PART_HAS_BIAS) != 0 &&
+        !source_tensor(&model->source, model->architecture, name, layer, "bias", &bias, f))
+        return false;
+    if (shape.is_norm)
+        return unpack_vector(tensor, shape.inputs, &weight->norm.weight, f) &&
+               (bias == NULL || unpack_vector(bias, shape.inputs, &weight->norm.bias, f));
+    if (!check_shape(tensor, shape.inputs, shape.outputs, f))
+        return false;
+    weight->matrix = (struct matrix){tensor, tensor->dims[0], tensor->rows, NULL};
+    return bias == NULL || unpack_vector(bias, tensor->rows, &weight->matrix.bias, f);
+}
+
+/* Every layer has tensors, so a number of layers beyond theirs is a lie; memory is asked for only
+ * after it has been caught. */
+static bool allocate_layers(struct model *model, struct failure *f)
+{
+    int64_t layers = model->settings.layers, tensors = source_tensor_count(&model->source);
+    if (layers > tensors)
+        return fail(f, "the file states %lld layers but holds %lld tensors", (long long)layers,
+                    (long long)tensors);
+    model->layer = calloc((size_t)layers, sizeof *model->layer);
+    bool *local = calloc((size_t)layers, sizeof *local);
+    bool ok = model->layer != NULL && local != NULL;
+    if (!ok)
+        fail(f, "out of memory for %lld layers", (long long)layers);
+    ok = ok && source_local_layers(&model->source, model->architecture, &model->settings, local, f);
+    for (int64_t l = 0; ok && l < layers; l++)
+        model->layer[l].local = local[l];
+    free(local);
+    return ok;
+}
+
+bool load_parts(struct model *model, struct failure *f)
+{
+    const struct architecture *a = model->architecture;
+    if (!allocate_layers(model, f))
+        return false;
+    for (int p = 0; p < MODEL_PARTS; p++)
+        if (!load_weight(model, &a->part[p], 0, model_part_shape((enum model_part)p, model),
+                         &model->part[p], f))
+            return false;
+    if (model->part[PART_OUTPUT].matrix.tensor == NULL)
+        model->part[PART_OUTPUT].matrix = model->part[PART_EMBEDDING].matrix;
+    for (int64_t l = 0; l < model->settings.layers; l++)
+        for (int p = 0; p < LAYER_PARTS; p++)
+            if (!load_weight(model, &a->layer_part[p], l,
+                             layer_part_shape((enum layer_part)p, &model->settings),
+                             &model->layer[l].part[p], f))
+                return false;
+    return true;
+}
+
+static void free_weight(struct weight *weight)
+{
+    free((void *)weight->norm.weight);
+    free((void *)weight->norm.bias);
+    free((void *)weight->matrix.bias);
+}
+
+void free_parts(struct model *model)
+{
+    for (int p = 0; p < MODEL_PARTS; p++)
+        free_weight(&model->part[p]);
+    for (int64_t l = 0; model->layer != NULL && l < model->settings.layers; l++)
+        for (int p = 0; p < LAYER_PARTS; p++)
+            free_weight(&model->layer[l].part[p]);
+    free(model->layer);
+}
