@@ -5,7 +5,7 @@
 #
 # makes the program test_<name> with cmocka and registers it with ctest as <name>. LIBS says what is
 # tested: attn::static for the whole library, attn_<room> for one room's objects, a room of the
-# command, attn_ref. Headers are found under include/, src/, tools/attn/, ref/ and tests/. The program
+# command, attn_ref. A test that cannot be made here skips itself by exit status 77. Headers are found under include/, src/, tools/attn/, ref/ and tests/. The program
 # is compiled with these strings:
 #   ATTN_SOURCE_DIR  the tree's top         ATTN_BINARY_DIR  this build's top
 #   ATTN_MODELS_DIR  where scripts/get-model keeps models (a test skips itself if one is not there)
@@ -40,19 +40,19 @@ function(attn_test name)
 endfunction()
 
 # attn_test_script(<name> COMMAND ... [LABELS ...] [ENVIRONMENT ...] [TIMEOUT s]): a test that is a
-# script; it skips itself by exit status 77.
+# script, or test_<other> once more under other circumstances.
 function(attn_test_script name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "COMMAND;LABELS;ENVIRONMENT")
     add_test(NAME ${attn_test_prefix}${name} COMMAND ${arg_COMMAND})
     attn_test_properties(${name} "${arg_LABELS}" "${arg_ENVIRONMENT}" "${arg_TIMEOUT}")
-    set_tests_properties(${attn_test_prefix}${name} PROPERTIES SKIP_RETURN_CODE 77)
 endfunction()
 
 function(attn_test_properties name labels environment timeout)
     if(NOT timeout)
         set(timeout 300)
     endif()
-    set_tests_properties(${attn_test_prefix}${name} PROPERTIES TIMEOUT ${timeout} LABELS "${labels}")
+    set_tests_properties(${attn_test_prefix}${name} PROPERTIES TIMEOUT ${timeout} LABELS "${labels}"
+                                                                 SKIP_RETURN_CODE 77)
     list(PREPEND environment "UBSAN_OPTIONS=print_stacktrace=1"
          "TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1:suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp"
          "ASAN_OPTIONS=detect_stack_use_after_return=1"
