@@ -1,11 +1,45 @@
-/* What the tokenizers ask about a code point, answered by utf8proc's tables. */
+/* What the tokenizers ask about a code point: BERT's own tables where ids depend on the answer, and
+ * utf8proc's where only a report does. */
 #include "unicode.h"
 
+#include "bert_tables.h"
+
+#include <stddef.h>
 #include <utf8proc.h>
 
-static utf8proc_category_t category(uint32_t code)
+static bool is_among(const struct code_range *ranges, size_t count, uint32_t code)
 {
-    return utf8proc_category((utf8proc_int32_t)code);
+    size_t low = 0, high = count; /* the first range that does not end before `code` */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (ranges[middle].last < code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && ranges[low].first <= code;
+}
+
+#define IS_AMONG(ranges, code) is_among(ranges, sizeof(ranges) / sizeof(ranges)[0], code)
+
+bool unicode_is_dropped(uint32_t code)
+{
+    return IS_AMONG(bert_dropped, code);
+}
+
+bool unicode_is_nonspacing_mark(uint32_t code)
+{
+    return IS_AMONG(bert_stripped, code);
+}
+
+bool unicode_is_punctuation(uint32_t code)
+{
+    return IS_AMONG(bert_isolated, code);
+}
+
+bool unicode_is_ideograph(uint32_t code)
+{
+    return IS_AMONG(bert_ideographs, code);
 }
 
 bool unicode_is_space(uint32_t code)
@@ -15,51 +49,9 @@ bool unicode_is_space(uint32_t code)
            code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
 }
 
-bool unicode_is_dropped(uint32_t code)
-{
-    if (code == 0 || code == 0xFFFD)
-        return true;
-    if (code == '\t' || code == '\n' || code == '\r')
-        return false;
-    utf8proc_category_t c = category(code);
-    return c == UTF8PROC_CATEGORY_CC || c == UTF8PROC_CATEGORY_CF || c == UTF8PROC_CATEGORY_CO;
-}
-
-bool unicode_is_punctuation(uint32_t code)
-{
-    if (code < 0x80)
-        return (code >= 33 && code <= 47) || (code >= 58 && code <= 64) ||
-               (code >= 91 && code <= 96) || (code >= 123 && code <= 126);
-    switch (category(code)) {
-    case UTF8PROC_CATEGORY_PC:
-    case UTF8PROC_CATEGORY_PD:
-    case UTF8PROC_CATEGORY_PS:
-    case UTF8PROC_CATEGORY_PE:
-    case UTF8PROC_CATEGORY_PI:
-    case UTF8PROC_CATEGORY_PF:
-    case UTF8PROC_CATEGORY_PO:
-        return true;
-    default:
-        return false;
-    }
-}
-
-bool unicode_is_ideograph(uint32_t code)
-{
-    return (code >= 0x4E00 && code <= 0x9FFF) || (code >= 0x3400 && code <= 0x4DBF) ||
-           (code >= 0x20000 && code <= 0x2A6DF) || (code >= 0x2A700 && code <= 0x2B73F) ||
-           (code >= 0x2B740 && code <= 0x2B81F) || (code >= 0x2B820 && code <= 0x2CEAF) ||
-           (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x2F800 && code <= 0x2FA1F);
-}
-
-bool unicode_is_nonspacing_mark(uint32_t code)
-{
-    return category(code) == UTF8PROC_CATEGORY_MN;
-}
-
 bool unicode_is_letter_or_digit(uint32_t code)
 {
-    utf8proc_category_t c = category(code);
+    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)code);
     return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO) ||
            (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO);
 }

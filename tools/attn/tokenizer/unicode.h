@@ -8,17 +8,12 @@
 /* Unicode's White_Space. */
 bool unicode_is_space(uint32_t code);
 
-/* What BERT drops: Cc except tab, line feed and carriage return; Cf; Co; U+0000 and U+FFFD. */
+/* What BERT removes from a text, strips off letters, and isolates: see bert_tables.h. The tables are
+ * those of the reference implementation, Unicode 8, whatever the system's library knows. */
 bool unicode_is_dropped(uint32_t code);
-
-/* What BERT isolates: Unicode P*, and the ASCII symbols $+<=>^`|~. */
+bool unicode_is_nonspacing_mark(uint32_t code); /* of characters that NFD leaves alone */
 bool unicode_is_punctuation(uint32_t code);
-
-/* What BERT isolates as Chinese: the blocks of ideographs, not kana and not Hangul. */
 bool unicode_is_ideograph(uint32_t code);
-
-/* Mn: what stripping accents removes. */
-bool unicode_is_nonspacing_mark(uint32_t code);
 
 /* L* or N*. */
 bool unicode_is_letter_or_digit(uint32_t code);

@@ -145,11 +145,10 @@ static bool add_decomposed(struct work *w, uint32_t code, size_t begin, size_t e
     const struct vocabulary *rules = &w->t->rules;
     uint32_t class = 0;
     if (rules->strip_accents) {
-        const utf8proc_property_t *p = utf8proc_get_property((utf8proc_int32_t)code);
-        class = (uint32_t)p->combining_class;
+        class = (uint32_t)utf8proc_get_property((utf8proc_int32_t)code)->combining_class;
         if (class == 0 && !order_marks(w))
             return false;
-        if (p->category == UTF8PROC_CATEGORY_MN) {
+        if (unicode_is_nonspacing_mark(code)) {
             if (w->count > 0)
                 w->units[w->count - 1].end = end;
             return true;
