@@ -148,9 +148,8 @@ static void softmax_entropy(struct attn_softmax_call *call)
 
 static void softcap(float *scores, int count, float cap)
 {
-    vf inverse = vf_set(1.0f / cap);
     for (int j = 0; j < count; j += LANES)
-        vf_store(scores + j, vf_tanh(vf_load(scores + j) * inverse) * cap);
+        vf_store(scores + j, vf_tanh(vf_load(scores + j) / cap) * cap);
 }
 
 static void range(const float *scores, int count, float *low, float *high)

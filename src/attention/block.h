@@ -1,0 +1,31 @@
+/* One block: up to ATTN_BLOCK_ROWS query rows against up to plan.block_keys keys. The forward pass and the
+ * second sweep make the same scores here. */
+#ifndef ATTN_ATTENTION_BLOCK_H
+#define ATTN_ATTENTION_BLOCK_H
+
+#include "attention/run.h"
+
+struct attn_block {
+    int64_t row_begin; /* query of row 0 */
+    int rows, groups;
+    int64_t key_begin;
+    int keys;
+    enum attn_tile tile;
+    /* what each group works on, within the block; an empty run sees nothing */
+    int16_t panel_first[ATTN_BLOCK_GROUPS], panel_last[ATTN_BLOCK_GROUPS];
+    int16_t key_first[ATTN_BLOCK_GROUPS], key_last[ATTN_BLOCK_GROUPS];
+};
+
+/* Rows [row_begin, row_begin + rows) of a head, packed into scratch->queries. */
+void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
+                     const struct attn_place *place, struct attn_scratch *scratch,
+                     int64_t row_begin, int rows);
+
+/* Final scores of the block against key block number `key_block` into scratch->scores, masked ones -inf,
+ * and the logits' extremes into scratch->rows if the plan wants them and `measure` is true. False if no
+ * row sees any of these keys; block->tile is then ATTN_TILE_SKIP. */
+bool attn_block_scores(struct attn_block *block, const struct attn_run_state *run,
+                       const struct attn_place *place, const struct attn_mask *mask,
+                       struct attn_scratch *scratch, int64_t key_block, bool measure);
+
+#endif

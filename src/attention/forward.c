@@ -1,0 +1,148 @@
+/* The forward pass of one block of query rows: for each block of keys that any of its rows sees, scores ->
+ * softmax with statistics -> values; then the rows are finished and stored. */
+#include <math.h>
+
+#include "attention/block.h"
+#include "attention/rows.h"
+
+/* Values of a block where some value is NaN or Inf and some row does not see every key: only pairs that
+ * are visible may meet, for 0 * NaN is NaN. */
+static void selecting_values(const struct attn_block *block, const struct attn_run_state *run,
+                             const struct attn_mask *mask, const float *values,
+                             struct attn_scratch *scratch)
+{
+    const struct attn_plan *plan = run->plan;
+    const int columns = plan->kernels->columns;
+    for (int row = 0; row < block->rows; row++) {
+        int group = row / plan->kernels->rows;
+        struct attn_row_keys keys = attn_mask_row(mask, block->row_begin + row);
+        for (int j = block->key_first[group]; j < block->key_last[group]; j++) {
+            int64_t key = block->key_begin + j;
+            if (j >= block->keys || !attn_row_sees(&keys, key) || attn_mask_excludes(mask, key))
+                continue;
+            float weight = scratch->scores[(int64_t)row * ATTN_SCORE_STRIDE + j];
+            for (int64_t channel = 0; channel < plan->problem.head_size_v; channel++) {
+                int64_t panel = channel / columns, lane = channel % columns;
+                scratch->output[(panel * ATTN_BLOCK_ROWS + row) * columns + lane] +=
+                    weight * values[(panel * block->keys + j) * columns + lane];
+            }
+        }
+    }
+}
+
+static void multiply_values(const struct attn_block *block, const struct attn_run_state *run,
+                            const struct attn_scratch *scratch, const float *values,
+                            struct attn_panels panels, float *output)
+{
+    struct attn_values_call call = {
+        .scores = scratch->scores,
+        .values = values,
+        .keys = block->keys,
+        .groups = block->groups,
+        .panels = panels.count,
+        .half_panel = panels.half,
+        .key_first = block->key_first,
+        .key_last = block->key_last,
+        .output = output,
+        .output_rows = ATTN_BLOCK_ROWS,
+    };
+    run->plan->kernels->values(&call);
+}
+
+/* A hull is whole panels; values end where the keys do. */
+static void trim_hulls(struct attn_block *block)
+{
+    for (int group = 0; group < block->groups; group++)
+        if (block->key_last[group] > block->keys)
+            block->key_last[group] = (int16_t)block->keys;
+}
+
+static void add_values(struct attn_block *block, const struct attn_run_state *run,
+                       const struct attn_place *place, const struct attn_mask *mask,
+                       struct attn_scratch *scratch)
+{
+    const struct attn_plan *plan = run->plan;
+    trim_hulls(block);
+    if (run->args->o) {
+        const float *values =
+            place->values + block->key_begin * plan->values.count * plan->kernels->columns;
+        bool poisoned = place->non_finite[block->key_begin / plan->block_keys];
+        if (poisoned && block->tile != ATTN_TILE_FULL)
+            selecting_values(block, run, mask, values, scratch);
+        else
+            multiply_values(block, run, scratch, values, plan->values, scratch->output);
+    }
+    if (place->segments) {
+        const float *one_hot =
+            place->segments + block->key_begin * plan->segments.count * plan->kernels->columns;
+        multiply_values(block, run, scratch, one_hot, plan->segments, scratch->segment_output);
+    }
+}
+
+static void rescale_outputs(const struct attn_run_state *run, int rows, const float *rescale,
+                            struct attn_scratch *scratch)
+{
+    const struct attn_plan *plan = run->plan;
+    const int columns = plan->kernels->columns;
+    for (int row = 0; row < rows; row++) {
+        if (rescale[row] == 1.0f)
+            continue;
+        if (run->args->o)
+            plan->kernels->rescale_row(scratch->output + (int64_t)row * columns, ATTN_BLOCK_ROWS,
+                                       plan->values.count, rescale[row]);
+        if (plan->segments.count > 0)
+            plan->kernels->rescale_row(scratch->segment_output + (int64_t)row * columns,
+                                       ATTN_BLOCK_ROWS, plan->segments.count, rescale[row]);
+    }
+}
+
+static void softmax_block(const struct attn_block *block, const struct attn_run_state *run,
+                          const struct attn_mask *mask, struct attn_scratch *scratch)
+{
+    const struct attn_plan *plan = run->plan;
+    float rescale[ATTN_BLOCK_ROWS];
+    struct attn_softmax_call call = {
+        .scores = scratch->scores,
+        .rows = block->rows,
+        .group_rows = plan->kernels->rows,
+        .key_first = block->key_first,
+        .key_last = block->key_last,
+        .row = scratch->rows,
+        .rescale = rescale,
+        .extras = &plan->extras,
+        .key_begin = block->key_begin,
+        .position = block->row_begin + mask->offset,
+        .top_keys = scratch->top_keys,
+        .top_scores = scratch->top_scores,
+    };
+    plan->softmax(&call);
+    if (call.rescaled)
+        rescale_outputs(run, block->rows, rescale, scratch);
+}
+
+void attn_task_forward(void *argument, int64_t index, int worker)
+{
+    struct attn_run_state *run = argument;
+    const struct attn_plan *plan = run->plan;
+    const int64_t group_heads = plan->problem.heads / plan->problem.kv_heads;
+    const int64_t head = index / run->row_blocks.count;
+    /* under a causal border later rows see more: the longest tasks of a head first */
+    const int64_t row_block = run->row_blocks.count - 1 - index % run->row_blocks.count;
+    const int64_t row_begin = row_block * run->row_blocks.rows;
+    const int rows = (int)attn_int64_min(run->row_blocks.rows, run->args->queries - row_begin);
+
+    struct attn_scratch scratch = attn_workspace_scratch(&run->workspace, plan, worker);
+    struct attn_place place = attn_run_place(run, head / group_heads, head % group_heads);
+    struct attn_mask mask = attn_run_mask(run, place.batch, place.head);
+    struct attn_block block;
+    attn_rows_begin(run, &scratch, rows);
+    if (run->args->keys > 0)
+        attn_block_rows(&block, run, &place, &scratch, row_begin, rows);
+    for (int64_t key_block = 0; key_block < run->key_blocks; key_block++) {
+        if (!attn_block_scores(&block, run, &place, &mask, &scratch, key_block, true))
+            continue;
+        softmax_block(&block, run, &mask, &scratch);
+        add_values(&block, run, &place, &mask, &scratch);
+    }
+    attn_rows_finish(run, &place, &mask, &scratch, row_begin, rows);
+}

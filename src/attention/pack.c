@@ -1,0 +1,54 @@
+/* Packing: each key and value once per run, for all query blocks and all heads of the group. */
+#include "attention/run.h"
+
+void attn_task_pack(void *argument, int64_t index, int worker)
+{
+    (void)worker;
+    struct attn_run_state *run = argument;
+    const struct attn_plan *plan = run->plan;
+    const attn_problem *p = &plan->problem;
+    const struct attn_kernels *kernels = plan->kernels;
+    const int64_t pair = index / run->key_blocks, block = index % run->key_blocks;
+    const int64_t begin = block * plan->block_keys;
+    const int64_t keys = attn_int64_min(plan->block_keys, run->args->keys - begin);
+    struct attn_place place = attn_run_place(run, pair, 0);
+
+    const float *k = (const float *)run->args->k + place.batch * p->k.stride[0] +
+                     place.kv_head * p->k.stride[1] + begin * p->k.stride[2];
+    float *packed = run->workspace.keys + pair * plan->packed_keys + begin * p->head_size;
+    for (int64_t key = 0; key < keys; key += kernels->columns) {
+        int used = (int)attn_int64_min(kernels->columns, keys - key);
+        kernels->pack_keys(k + key * p->k.stride[2], p->k.stride[2], used, p->head_size,
+                           packed + key * p->head_size);
+    }
+    if (!run->args->o)
+        return;
+    const float *v = (const float *)run->args->v + place.batch * p->v.stride[0] +
+                     place.kv_head * p->v.stride[1] + begin * p->v.stride[2];
+    packed = run->workspace.values + pair * plan->packed_values +
+             begin * plan->values.count * kernels->columns;
+    bool non_finite = kernels->pack_values(v, p->v.stride[2], keys, p->head_size_v, packed);
+    run->workspace.non_finite[pair * attn_key_blocks(plan, p->keys) + block] = non_finite;
+}
+
+/* Segment ids as one-hot rows: the mass on each segment is then one more product with the weights. */
+void attn_task_segments(void *argument, int64_t index, int worker)
+{
+    (void)worker;
+    struct attn_run_state *run = argument;
+    const struct attn_plan *plan = run->plan;
+    const int columns = plan->kernels->columns;
+    const int64_t batch = index / run->key_blocks,
+                  begin = index % run->key_blocks * plan->block_keys;
+    const int64_t keys = attn_int64_min(plan->block_keys, run->args->keys - begin);
+    const int64_t blocks = attn_key_blocks(plan, plan->problem.keys);
+    const int64_t per_key = (int64_t)plan->segments.count * columns;
+    float *packed = run->workspace.segments + batch * blocks * plan->block_keys * per_key;
+    packed += begin * per_key;
+    const uint8_t *ids = run->statistics->segment_ids + batch * run->args->keys + begin;
+
+    for (int64_t i = 0; i < keys * per_key; i++)
+        packed[i] = 0.0f;
+    for (int64_t key = 0; key < keys; key++)
+        packed[ids[key] / columns * keys * columns + key * columns + ids[key] % columns] = 1.0f;
+}

@@ -1,0 +1,51 @@
+/* The launches of a run, in a fixed order: pack the kv heads of a flight, run every head that reads them,
+ * sweep a second time where asked; then the next flight. Tasks of one launch never wait for each other. */
+#include "attention/run.h"
+
+#include "exec/exec.h"
+
+static attn_status run_flight(struct attn_run_state *run, const attn_executor *executor,
+                              attn_error *error)
+{
+    const struct attn_plan *plan = run->plan;
+    const int64_t group_heads = plan->problem.heads / plan->problem.kv_heads;
+    const int64_t heads = run->flight_count * group_heads;
+    attn_status status =
+        attn_launch(executor, run->flight_count * run->key_blocks, attn_task_pack, run, error);
+    if (!status)
+        status =
+            attn_launch(executor, heads * run->row_blocks.count, attn_task_forward, run, error);
+    if (!status && attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS))
+        status = attn_launch(executor, heads * run->key_blocks, attn_task_columns, run, error);
+    if (!status && attn_plan_wants(plan, ATTN_STAT_WEIGHTS) && run->row_blocks.count > 0)
+        status =
+            attn_launch(executor, run->statistics->weights_count, attn_task_weights, run, error);
+    return status;
+}
+
+attn_status attn_run_forward(struct attn_run_state *run, const attn_executor *executor,
+                             attn_error *error)
+{
+    const struct attn_plan *plan = run->plan;
+    const attn_problem *p = &plan->problem;
+    const attn_args *args = run->args;
+    const int64_t pairs = p->heads > 0 ? args->batch * p->kv_heads : 0;
+    attn_status status = ATTN_OK;
+    run->row_blocks = attn_row_blocks(args->queries, plan->kernels->rows);
+    run->key_blocks = attn_key_blocks(plan, args->keys);
+    run->statistics = plan->wanted.set != 0 ? args->statistics : NULL;
+
+    if (plan->segments.count > 0)
+        status =
+            attn_launch(executor, args->batch * run->key_blocks, attn_task_segments, run, error);
+    for (int64_t first = 0; !status && first < pairs; first += plan->flight) {
+        run->flight_first = first;
+        run->flight_count = attn_int64_min(plan->flight, pairs - first);
+        status = run_flight(run, executor, error);
+    }
+    if (!status && attn_plan_wants(plan, ATTN_STAT_COLUMN_VIEWERS))
+        status = attn_launch(executor, args->batch * p->heads, attn_task_viewers, run, error);
+    if (!status && attn_plan_wants(plan, ATTN_STAT_PAIRS))
+        status = attn_launch(executor, run->statistics->pairs_count, attn_task_pair, run, error);
+    return status;
+}

@@ -1,0 +1,58 @@
+/* One run of a plan, as its tasks see it. */
+#ifndef ATTN_ATTENTION_RUN_H
+#define ATTN_ATTENTION_RUN_H
+
+#include "mask/mask.h"
+#include "plan/workspace.h"
+
+struct attn_run_state {
+    const struct attn_plan *plan;
+    const attn_args *args;
+    const attn_statistics *statistics; /* NULL if the plan wants none */
+    struct attn_workspace workspace;
+    struct attn_row_blocks row_blocks;
+    int64_t key_blocks;
+    /* the (sequence, kv head) pairs packed now, numbered sequence * Hkv + kv head */
+    int64_t flight_first, flight_count;
+};
+
+/* Where a (sequence, query head) is, and where its packed keys and values are. */
+struct attn_place {
+    int64_t batch, head, kv_head;
+    const float *keys;   /* packed: all panels */
+    const float *values; /* packed: all blocks */
+    const unsigned char *non_finite;
+    const float *segments; /* packed one-hot of the sequence, all blocks; NULL if not wanted */
+};
+
+/* The place of query head number `group_head` of the pair `pair` in the flight. */
+struct attn_place attn_run_place(const struct attn_run_state *run, int64_t pair,
+                                 int64_t group_head);
+
+/* The mask of one (sequence, query head). */
+struct attn_mask attn_run_mask(const struct attn_run_state *run, int64_t batch, int64_t head);
+
+/* Row r of a (sequence, head) in arrays [B, Hq, Nq]. */
+static inline int64_t attn_run_row(const struct attn_run_state *run, const struct attn_place *place,
+                                   int64_t row)
+{
+    int64_t head = place->batch * run->plan->problem.heads + place->head;
+    return head * run->args->queries + row;
+}
+
+/* The tasks, in the order of their launches. Arguments are a struct attn_run_state. */
+void attn_task_pack(void *argument, int64_t index, int worker);     /* flight_count * key_blocks */
+void attn_task_segments(void *argument, int64_t index, int worker); /* B * key_blocks */
+void attn_task_forward(void *argument, int64_t index,
+                       int worker); /* heads of flight * row blocks */
+void attn_task_columns(void *argument, int64_t index,
+                       int worker); /* heads of flight * key blocks */
+void attn_task_viewers(void *argument, int64_t index, int worker); /* B * Hq */
+void attn_task_weights(void *argument, int64_t index, int worker); /* weights_count */
+void attn_task_pair(void *argument, int64_t index, int worker);    /* pairs_count */
+
+/* Run a checked plan with checked arguments in a workspace that was carved. */
+attn_status attn_run_forward(struct attn_run_state *run, const attn_executor *executor,
+                             attn_error *error);
+
+#endif

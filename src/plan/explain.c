@@ -1,0 +1,95 @@
+/* The plan in words. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "plan/plan.h"
+#include "plan/workspace.h"
+
+struct text {
+    char *buffer;
+    size_t size, length;
+};
+
+static void __attribute__((format(printf, 2, 3))) say(struct text *text, const char *format, ...)
+{
+    size_t room = text->length < text->size ? text->size - text->length : 0;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(room ? text->buffer + text->length : NULL, room, format, arguments);
+    va_end(arguments);
+    if (length > 0)
+        text->length += (size_t)length;
+}
+
+static void say_mask(struct text *text, const attn_problem *p)
+{
+    static const char *const alignments[] = {"bottom-right", "top-left", "query offsets"};
+    say(text, "mask: %s", p->causal ? "causal" : "no causal border");
+    if (p->head_windows)
+        say(text, ", a window for each head");
+    else if (p->window.left >= 0 || p->window.right >= 0)
+        say(text, ", window (left %" PRId64 ", right %" PRId64 ", prefix %" PRId64 ")",
+            p->window.left, p->window.right, p->window.prefix);
+    if (p->prefix_lm)
+        say(text, ", prefix_lm");
+    if (p->excluded_keys > 0)
+        say(text, ", up to %" PRId64 " excluded keys", p->excluded_keys);
+    say(text,
+        "; positions aligned %s; blocks nobody sees are skipped, full ones carry no mask code\n",
+        alignments[p->alignment]);
+}
+
+static void say_softmax(struct text *text, const struct attn_plan *plan)
+{
+    const struct attn_kernels *kernels = plan->kernels;
+    const char *kind = plan->softmax == kernels->softmax           ? "plain"
+                       : plan->softmax == kernels->softmax_entropy ? "with entropy"
+                                                                   : "with all row statistics";
+    say(text, "softmax: online, base 2, lazy rescale at %g, %s\n", (double)ATTN_LAZY_RESCALE, kind);
+    if (plan->problem.softcap > 0.0f)
+        say(text, "softcap: %g, a sweep of its own over each block of scores\n",
+            (double)plan->problem.softcap);
+    if (plan->second_sweep)
+        say(text, "second sweep: scores once more for %s%s%s(finished rows are kept)\n",
+            attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS) ? "column mass " : "",
+            attn_plan_wants(plan, ATTN_STAT_WEIGHTS) ? "chosen weights " : "",
+            attn_plan_wants(plan, ATTN_STAT_PAIRS) ? "chosen pairs " : "");
+}
+
+size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
+{
+    struct text text = {buffer, buffer ? size : 0, 0};
+    if (text.size > 0)
+        buffer[0] = '\0';
+    if (!plan)
+        return 0;
+    const attn_problem *p = &plan->problem;
+    const struct attn_kernels *kernels = plan->kernels;
+    struct attn_row_blocks blocks = attn_row_blocks(p->queries, kernels->rows);
+    say(&text,
+        "forward: f32, at most %" PRId64 " sequences, %" PRId64 " heads on %" PRId64
+        " kv heads, %" PRId64 " queries, %" PRId64 " keys, head sizes %" PRId64 " and %" PRId64
+        "\n",
+        p->batch, p->heads, p->kv_heads, p->queries, p->keys, p->head_size, p->head_size_v);
+    say(&text, "path: %s, register tile %d x %d\n", kernels->name, kernels->rows, kernels->columns);
+    say_mask(&text, p);
+    say(&text,
+        "blocks: %" PRId64
+        " of %d query rows for each head, %d keys each (packed keys and values of a "
+        "block fill at most half of L2)\n",
+        blocks.count, blocks.rows, plan->block_keys);
+    say(&text,
+        "packing: keys and values once for each kv head, shared by %" PRId64 " heads; %" PRId64
+        " of %" PRId64 " kv heads at a time, %" PRId64 " bytes each\n",
+        p->kv_heads ? p->heads / p->kv_heads : 0, plan->flight, p->batch * p->kv_heads,
+        4 * (plan->packed_keys + plan->packed_values));
+    if (p->queries > 0 && p->queries < 16)
+        say(&text, "note: fewer than 16 queries; packing costs more than it saves here\n");
+    say_softmax(&text, plan);
+    say(&text, "tasks: %" PRId64 " of a block of rows each, longest first\n",
+        blocks.count * p->batch * p->heads);
+    say(&text, "workspace: %zu bytes for one thread, %zu more for each further one\n",
+        attn_plan_workspace(plan, 1), attn_plan_workspace(plan, 2) - attn_plan_workspace(plan, 1));
+    return text.length;
+}

@@ -1,0 +1,70 @@
+/* The plan: a problem that was checked, and every choice made about it. Immutable after creation.
+ *
+ * Borders of blocks depend on the path, the head sizes and the run's own Nq and Nk only, never on batch or
+ * threads: that is what makes results the same bits in any company. */
+#ifndef ATTN_PLAN_PLAN_H
+#define ATTN_PLAN_PLAN_H
+
+#include <attn/attn.h>
+#include <attn/stats.h>
+
+#include "base/sizes.h"
+#include "kernels/table.h"
+
+/* Channels laid in panels of two vectors; the last may need only one. */
+struct attn_panels {
+    int count;
+    bool half;
+};
+
+struct attn_plan {
+    attn_problem problem; /* statistics is NULL: what it pointed to is in `wanted` */
+    attn_statistics_wanted wanted;
+    const struct attn_kernels *kernels;
+
+    float query_scale; /* scale * log2(e): queries are packed with it, scores are in base-2 units */
+    float softcap_base2; /* softcap * log2(e) */
+    int block_keys;      /* keys of a block: a multiple of columns */
+    struct attn_panels values, segments;
+    struct attn_row_extras extras;
+    void (*softmax)(struct attn_softmax_call *call); /* one of the table's three */
+    bool second_sweep;     /* finished rows are kept for weights, column mass and pairs */
+    int64_t flight;        /* how many (sequence, kv head) pairs are packed at once */
+    int64_t packed_keys;   /* floats of one packed kv head, keys */
+    int64_t packed_values; /* the same, values */
+};
+
+static inline bool attn_plan_wants(const struct attn_plan *plan, uint32_t bits)
+{
+    return (plan->wanted.set & bits) != 0;
+}
+
+/* How the queries of a run are split: `count` blocks of `rows`, the last one shorter. */
+struct attn_row_blocks {
+    int64_t count;
+    int rows; /* a multiple of the path's rows */
+};
+
+static inline struct attn_row_blocks attn_row_blocks(int64_t queries, int group_rows)
+{
+    struct attn_row_blocks blocks = {attn_int64_div_up(queries, ATTN_BLOCK_ROWS), 0};
+    if (blocks.count > 0) {
+        int64_t rows = attn_int64_div_up(queries, blocks.count);
+        blocks.rows = (int)(attn_int64_div_up(rows, group_rows) * group_rows);
+        blocks.count = attn_int64_div_up(queries, blocks.rows);
+    }
+    return blocks;
+}
+
+/* Check a problem and copy it (and its statistics) into the plan. */
+attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *problem,
+                               attn_error *error);
+
+/* Check one window; `index` >= 0 is put behind the name. */
+attn_status attn_window_check(const char *name, int64_t index, const attn_window *window,
+                              attn_error *error);
+
+/* Check the arguments of a run against the plan: everything that can be seen without reading tensors. */
+attn_status attn_args_check(const struct attn_plan *plan, const attn_args *args, attn_error *error);
+
+#endif

@@ -1,0 +1,75 @@
+/* Carving a run's workspace; see workspace.h. */
+#include "plan/workspace.h"
+
+static size_t count_of(int64_t value)
+{
+    size_t count = 0;
+    attn_size_from_int64(&count, value); /* checked when planning: never negative */
+    return count;
+}
+
+/* `count` times `each` elements; a product that overflows makes the take fail. */
+static void *take(struct attn_arena *arena, size_t count, size_t each, size_t element_size)
+{
+    size_t total;
+    if (!attn_size_mul(&total, count, each)) {
+        arena->failed = true;
+        return NULL;
+    }
+    return attn_arena_take(arena, total, element_size);
+}
+
+static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena,
+                          const struct attn_plan *plan)
+{
+    const size_t rows = ATTN_BLOCK_ROWS, columns = (size_t)plan->kernels->columns;
+    const size_t top = count_of(plan->extras.top_keys);
+    scratch->queries = take(arena, rows, count_of(plan->problem.head_size), sizeof(float));
+    scratch->scores = take(arena, rows, ATTN_SCORE_STRIDE, sizeof(float));
+    scratch->output = take(arena, rows, columns * (size_t)plan->values.count, sizeof(float));
+    scratch->segment_output =
+        take(arena, rows, columns * (size_t)plan->segments.count, sizeof(float));
+    scratch->rows = take(arena, rows, 1, sizeof(struct attn_row));
+    scratch->top_keys = take(arena, rows, top, sizeof(int32_t));
+    scratch->top_scores = take(arena, rows, top, sizeof(float));
+    scratch->column_sums = take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, 1, sizeof(float));
+    scratch->column_totals =
+        take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, 1, sizeof(double));
+}
+
+void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *arena,
+                          const struct attn_plan *plan, int threads)
+{
+    const attn_problem *p = &plan->problem;
+    const size_t flight = count_of(plan->flight);
+    const size_t blocks = count_of(attn_key_blocks(plan, p->keys));
+    const size_t padded_keys = blocks * (size_t)plan->block_keys;
+    const size_t columns = (size_t)plan->kernels->columns;
+
+    workspace->keys = take(arena, flight, count_of(plan->packed_keys), sizeof(float));
+    workspace->values = take(arena, flight, count_of(plan->packed_values), sizeof(float));
+    workspace->non_finite = take(arena, flight, blocks, 1);
+    workspace->segments = take(arena, count_of(p->batch) * (size_t)plan->segments.count,
+                               padded_keys * columns, sizeof(float));
+    size_t kept = plan->second_sweep ? count_of(p->batch * p->heads) : 0;
+    workspace->reference = take(arena, kept, count_of(p->queries), sizeof(float));
+    workspace->inverse = take(arena, kept, count_of(p->queries), sizeof(float));
+
+    struct attn_scratch scratch;
+    struct attn_arena one = attn_arena_measure();
+    carve_scratch(&scratch, &one, plan);
+    workspace->scratch_bytes = one.used;
+    if (one.failed)
+        arena->failed = true;
+    workspace->scratch = take(arena, (size_t)threads, workspace->scratch_bytes, 1);
+}
+
+struct attn_scratch attn_workspace_scratch(const struct attn_workspace *workspace,
+                                           const struct attn_plan *plan, int worker)
+{
+    struct attn_scratch scratch;
+    struct attn_arena arena = attn_arena_over(
+        workspace->scratch + (size_t)worker * workspace->scratch_bytes, workspace->scratch_bytes);
+    carve_scratch(&scratch, &arena, plan);
+    return scratch;
+}

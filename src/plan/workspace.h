@@ -1,0 +1,45 @@
+/* What one run works in: packed copies that all tasks read, and a scratch for each worker. The same carving
+ * says how much that is (attn_plan_workspace) and hands it out (attn_run). */
+#ifndef ATTN_PLAN_WORKSPACE_H
+#define ATTN_PLAN_WORKSPACE_H
+
+#include "base/arena.h"
+#include "plan/plan.h"
+
+/* One worker's: a block of rows against one block of keys after the other. */
+struct attn_scratch {
+    float *queries;        /* [groups][Dk][rows] */
+    float *scores;         /* [ATTN_BLOCK_ROWS][ATTN_SCORE_STRIDE] */
+    float *output;         /* [value panels][block rows][columns] */
+    float *segment_output; /* [segment panels][block rows][columns] */
+    struct attn_row *rows; /* [ATTN_BLOCK_ROWS] */
+    int32_t *top_keys;     /* [ATTN_BLOCK_ROWS][top_keys] */
+    float *top_scores;
+    float *column_sums; /* [ATTN_BLOCK_KEYS], second sweep */
+    double *column_totals;
+};
+
+struct attn_workspace {
+    float *keys;                /* [flight][key panels][Dk][columns] */
+    float *values;              /* [flight][key blocks][value panels][keys][columns] */
+    unsigned char *non_finite;  /* [flight][key blocks]: the block's values hold NaN or Inf */
+    float *segments;            /* [B][key blocks][segment panels][keys][columns]: one-hot */
+    float *reference, *inverse; /* [B, Hq, Nq] of finished rows, for the second sweep */
+    unsigned char *scratch;     /* [threads][scratch_bytes] */
+    size_t scratch_bytes;
+};
+
+/* Carve for `threads` workers; see base/arena.h for how failing and measuring work. */
+void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *arena,
+                          const struct attn_plan *plan, int threads);
+
+/* The scratch of one worker. */
+struct attn_scratch attn_workspace_scratch(const struct attn_workspace *workspace,
+                                           const struct attn_plan *plan, int worker);
+
+static inline int64_t attn_key_blocks(const struct attn_plan *plan, int64_t keys)
+{
+    return attn_int64_div_up(keys, plan->block_keys);
+}
+
+#endif
