@@ -51,20 +51,17 @@ static bool read_executor(const struct bench_options *options, attn_executor **o
 }
 
 static bool write_json(const struct bench_run *run, const struct bench_result *results, int count,
-                       const char *path, struct failure *f)
+                       struct output_file *out, struct failure *f)
 {
-    struct output_file out;
     json_t *json = bench_json(run, results, count);
-    if (!json)
+    if (!json) {
+        output_file_discard(out);
         return fail(f, "out of memory");
-    bool ok = output_file_open(&out, path, f);
-    if (ok) {
-        json_dumpf(json, out.stream, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        fputc('\n', out.stream);
-        ok = output_file_commit(&out, f);
     }
+    json_dumpf(json, out->stream, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    fputc('\n', out->stream);
     json_decref(json);
-    return ok;
+    return output_file_commit(out, f);
 }
 
 static void show_progress(const char *name)
@@ -110,29 +107,41 @@ static bool all_passed(const struct bench_result *results, int count, struct fai
     return true;
 }
 
+/* Measure and report; `out` is open if JSON is wanted, and closed after. */
+static bool measure_and_write(const struct bench_options *options, struct bench_run *run,
+                              struct bench_result *results, struct output_file *out,
+                              struct failure *f)
+{
+    attn_executor *executor = NULL;
+    int count = 0;
+    double begin = bench_now();
+    bool ok = read_executor(options, &executor, f);
+    if (ok) {
+        struct bench_setup setup = {executor, options->seconds};
+        run->threads = executor->threads;
+        ok = measure_all(options, &setup, run, results, &count, f);
+    }
+    run->seconds = bench_now() - begin;
+    if (ok && options->json)
+        ok = write_json(run, results, count, out, f);
+    attn_executor_destroy(executor);
+    return ok && all_passed(results, count, f);
+}
+
 static bool run_bench(const struct bench_options *options, struct failure *f)
 {
     struct bench_run run = {.cpu = {.struct_size = sizeof(attn_cpu)}};
+    struct output_file out = {NULL, NULL};
     attn_error error;
-    attn_executor *executor = NULL;
-    int count = 0;
     if (attn_cpu_describe(&run.cpu, &error) != ATTN_OK)
         return fail(f, "%s", error.message);
     struct bench_result *results = calloc((size_t)bench_case_count, sizeof *results);
     if (!results)
         return fail(f, "out of memory");
-    double begin = bench_now();
-    bool ok = read_executor(options, &executor, f);
-    if (ok) {
-        struct bench_setup setup = {executor, options->seconds};
-        run.threads = executor->threads;
-        ok = measure_all(options, &setup, &run, results, &count, f);
-    }
-    run.seconds = bench_now() - begin;
-    if (ok && options->json)
-        ok = write_json(&run, results, count, options->json, f);
-    ok = ok && all_passed(results, count, f);
-    attn_executor_destroy(executor);
+    /* Opened first: a report that cannot be written is not worth the wait. */
+    bool ok = !options->json || output_file_open(&out, options->json, f);
+    ok = ok && measure_and_write(options, &run, results, &out, f);
+    output_file_discard(&out);
     free(results);
     return ok;
 }
@@ -172,7 +181,7 @@ int command_bench(int argc, const char **argv)
         options.list = list != 0;
         status = read_arguments(context, argv[0], &options);
         if (status == STATUS_OK && !is_any_meant(options.pattern))
-            status = command_usage(argv[0], "no case is named like '%s' (--list names them)",
+            status = command_usage(argv[0], "no case is named like '%s'; --list names them",
                                    options.pattern);
         if (status == STATUS_OK && options.list)
             bench_print_list(stdout, options.pattern);
