@@ -66,9 +66,8 @@ void attn_task_viewers(void *argument, int64_t index, int worker)
     struct attn_run_state *run = argument;
     const int64_t heads = run->plan->problem.heads;
     struct attn_mask mask = attn_run_mask(run, index / heads, index % heads);
-    int32_t *viewers = run->statistics->column_viewers + index * run->args->keys;
-    for (int64_t key = 0; key < run->args->keys; key++)
-        viewers[key] = (int32_t)attn_mask_viewers(&mask, run->args->queries, key);
+    attn_mask_viewers(&mask, run->args->queries,
+                      run->statistics->column_viewers + index * run->args->keys);
 }
 
 /* One request, if its kv head is in the flight. */

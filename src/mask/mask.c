@@ -54,38 +54,28 @@ int64_t attn_mask_visible(const struct attn_mask *mask, int64_t query)
     return count;
 }
 
-/* The first row in [0, rows) whose `border` is > key: borders rise, so halving finds it. */
-enum border { BORDER_PREFIX, BORDER_FIRST, BORDER_LAST };
-
-static int64_t first_row_past(const struct attn_mask *mask, int64_t rows, int64_t key,
-                              enum border border)
+static void count_run(int32_t *steps, int64_t keys, int64_t begin, int64_t end)
 {
-    int64_t low = 0, high = rows;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        struct attn_row_keys row = attn_mask_row(mask, middle);
-        int64_t value = border == BORDER_PREFIX  ? row.prefix
-                        : border == BORDER_FIRST ? row.first
-                                                 : row.last;
-        if (value > key)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
+    if (begin >= end)
+        return;
+    steps[begin]++;
+    if (end < keys)
+        steps[end]--;
 }
 
-int64_t attn_mask_viewers(const struct attn_mask *mask, int64_t rows, int64_t key)
+void attn_mask_viewers(const struct attn_mask *mask, int64_t rows, int32_t *viewers)
 {
-    if (attn_mask_excludes(mask, key))
-        return 0;
-    /* A key is seen from the row where `last` passes it until the one where `first` does, and from the
-     * one where `prefix` does; the last two never leave a gap that counts twice. */
-    int64_t enters = first_row_past(mask, rows, key, BORDER_LAST);
-    int64_t leaves = first_row_past(mask, rows, key, BORDER_FIRST);
-    int64_t prefix = first_row_past(mask, rows, key, BORDER_PREFIX);
-    int64_t by_run = attn_int64_max(0, leaves - enters);
-    int64_t by_prefix = rows - prefix;
-    int64_t both = attn_int64_max(0, leaves - attn_int64_max(enters, prefix));
-    return by_run + by_prefix - both;
+    /* Where the count rises and falls from one key to the next, then the running sum. */
+    for (int64_t key = 0; key < mask->keys; key++)
+        viewers[key] = 0;
+    for (int64_t query = 0; query < rows; query++) {
+        struct attn_row_keys row = attn_mask_row(mask, query);
+        count_run(viewers, mask->keys, 0, row.prefix);
+        count_run(viewers, mask->keys, row.first, row.last);
+    }
+    for (int64_t key = 1; key < mask->keys; key++)
+        viewers[key] += viewers[key - 1];
+    for (int64_t i = 0; i < mask->excluded_count; i++)
+        if (mask->excluded[i] >= 0)
+            viewers[mask->excluded[i]] = 0;
 }

@@ -103,11 +103,10 @@ static bool has_nan(const float *s, int count)
     return found;
 }
 
-/* One row of a block; false if it sees nothing there: its weights are then all 0. */
-INLINE bool softmax_row(float *s, int count, struct attn_row *row, float *rescale,
+/* One row of a block whose maximum is known; false if it sees nothing there: its weights are then all 0. */
+INLINE bool softmax_row(float *s, int count, float maximum, struct attn_row *row, float *rescale,
                         const bool entropy, const bool all)
 {
-    float maximum = row_maximum(s, count);
     *rescale = 1.0f;
     if (maximum == -INFINITY && !has_nan(s, count)) {
         for (int j = 0; j < count; j += LANES)
@@ -131,7 +130,8 @@ INLINE void softmax_rows(struct attn_softmax_call *call, const bool entropy)
         if (count <= 0)
             continue;
         float *s = call->scores + (int64_t)r * ATTN_SCORE_STRIDE + first;
-        softmax_row(s, count, &call->row[r], &call->rescale[r], entropy, false);
+        softmax_row(s, count, row_maximum(s, count), &call->row[r], &call->rescale[r], entropy,
+                    false);
         call->rescaled |= call->rescale[r] != 1.0f;
     }
 }

@@ -113,13 +113,14 @@ static void softmax_all(struct attn_softmax_call *call)
         float *s = call->scores + (int64_t)r * ATTN_SCORE_STRIDE + first;
         struct attn_row *row = &call->row[r];
         int64_t key = call->key_begin + first;
+        float maximum = row_maximum(s, count);
         if (extras->max_key)
-            max_key_row(s, count, key, row, row_maximum(s, count));
+            max_key_row(s, count, key, row, maximum);
         if (extras->top_keys > 0)
             top_row(s, count, key, row, extras->top_keys,
                     call->top_keys + (int64_t)r * extras->top_keys,
                     call->top_scores + (int64_t)r * extras->top_keys);
-        if (!softmax_row(s, count, row, &call->rescale[r], true, true))
+        if (!softmax_row(s, count, maximum, row, &call->rescale[r], true, true))
             continue;
         call->rescaled |= call->rescale[r] != 1.0f;
         if (extras->masses)
