@@ -68,6 +68,9 @@ void case_destroy(struct attention_case *c);
 /* Another case with the same values in other layouts (q, k, v, o). */
 struct attention_case *case_in_layouts(const struct attention_case *c, const attn_problem *layouts);
 
+/* Sequence `batch` of a case as a case of its own, without requests for weights and pairs. */
+struct attention_case *case_of_sequence(const struct attention_case *c, int64_t batch);
+
 /* Element (b, h, n, 0) of an input. */
 float *case_element(const struct tensor *tensor, const attn_layout *layout, int64_t batch,
                     int64_t head, int64_t index);

@@ -17,8 +17,10 @@
  *
  * lse = ln sum e^s: scores move it by ln sum p e^delta =: shift. So
  *     |lse| errs by shift + acc + 4 u (|lse| + S + ln n + 1)
- * Weight p_j = e^(s_j - lse): relative error expm1(rho_j), rho_j = delta_j + lse's + 2 r + acc + 4u.
- * Every mass is a sum of weights. o_d = sum p_j v_j: sum_j p_j expm1(rho_j) |v_jd|, and the sum's own acc.
+ * Weight p_j = e^(s_j - lse): relative error expm1(rho_j), rho_j = delta_j + lse's + 2 r + acc + 4u;
+ * a weight never passes 1.
+ * Every mass is a sum of weights. o_d = sum p_j v_j: sum_j p_j expm1(rho_j) |v_jd|, and the sum's own acc;
+ * nothing is promised where n v_jd 2^8 (the reference lags by as much) is beyond f32's range.
  *
  * Entropy: dH/ds_j = -p_j (ln p_j + H); second order sum p delta^2; as ln l - u1 / l with
  * t = s - reference, where the reference may lag 8 behind the maximum: acc (1 + 8 + sum p |s - max|).
@@ -70,6 +72,14 @@ static double magnitude(const attn_ref_row *row, const attn_problem *p, const at
     return fabs(attn_ref_scale(p)) * sum;
 }
 
+/* How much a weight p = e^l grows when its score errs by rho: p expm1(rho), but never past 1. */
+static double growth(double log_weight, double rho)
+{
+    if (rho < 1)
+        return exp(log_weight) * expm1(rho);
+    return exp(fmin(0, log_weight + rho));
+}
+
 /* A_j of every visible key, and whether the row is one that can be checked. */
 static void judge(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
                   const attn_args *args)
@@ -91,19 +101,33 @@ static void judge(struct row_bounds *b, const attn_ref_row *row, const attn_prob
     }
 }
 
-/* delta_j; returns S. A score at -Inf is exact: its weight is 0. */
+/* The error of a logit. An infinite one is exact: so is its weight, 0, or its softcapped score. */
+static double logit_bound(const struct row_bounds *b, const attn_ref_row *row,
+                          const attn_problem *p, int64_t key, double largest)
+{
+    if (!isfinite(row->logit[key]))
+        return 0;
+    double d = (double)p->head_size;
+    return (d + 8) * u * b->magnitude[key] + 4 * u * (fabs(row->logit[key]) + largest) +
+           d * 0x1p-149 / fmin(1, fabs(attn_ref_scale(p)));
+}
+
+/* delta_j for all; returns S. */
 static double score_bounds(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p)
 {
-    double largest = 0;
+    double largest = 0, cap = (double)p->softcap;
     for (int64_t j = 0; j < row->keys; j++)
         if (row->visible[j] && isfinite(row->score[j]))
             largest = fmax(largest, fabs(row->score[j]));
-    double d = (double)p->head_size;
-    for (int64_t j = 0; j < row->keys; j++)
-        if (row->visible[j] && isfinite(row->score[j]))
-            b->score[j] = (d + 8) * u * b->magnitude[j] + 4 * u * (fabs(row->score[j]) + largest) +
-                          8 * u * (double)p->softcap +
-                          d * 0x1p-149 / fmin(1, fabs(attn_ref_scale(p)));
+    b->max_logit = b->max_score = 0;
+    for (int64_t j = 0; j < row->keys; j++) {
+        if (!row->visible[j])
+            continue;
+        double logit = logit_bound(b, row, p, j, largest);
+        b->score[j] = (cap > 0 ? fmin(logit, 2 * cap) : logit) + 8 * u * cap;
+        b->max_logit = fmax(b->max_logit, logit);
+        b->max_score = fmax(b->max_score, b->score[j]);
+    }
     return largest;
 }
 
@@ -180,7 +204,10 @@ static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const a
         const float *v = attn_ref_element(&p->v, args->v, row->batch, kv_head, j);
         double factor = b->weight[j] + acc * row->weight[j] + 0x1p-120;
         for (int64_t d = 0; d < p->head_size_v; d++)
-            b->o[d] += factor * fabs((double)v[d]) + 0x1p-147;
+            b->o[d] +=
+                isfinite(v[d]) && fabs((double)v[d]) * 0x1p8 * (double)b->keys > (double)FLT_MAX
+                    ? INFINITY
+                    : factor * fabs((double)v[d]) + 0x1p-147;
     }
 }
 
@@ -193,18 +220,17 @@ void row_bounds_compute(struct row_bounds *b, const attn_ref_row *row, const att
     double n = (double)row->keys;
     double acc = (2 * n + 16) * u + exp_error;
     double largest = score_bounds(b, row, problem);
-    double shift = 0, spread = 0;
+    double shift = 0;
     for (int64_t j = 0; j < b->keys; j++)
         if (row->visible[j])
-            shift += row->weight[j] * expm1(b->score[j]), spread = fmax(spread, b->score[j]);
-    b->lse = row->visible_keys == 0
-                 ? 0
-                 : log1p(shift) + acc + 4 * u * (fabs(row->lse) + largest + log(n) + 1);
-    b->max_score = b->max_logit = spread;
+            shift += growth(row->score[j] - row->lse, b->score[j]);
+    b->lse = row->visible_keys == 0 ? 0
+                                    : fmin(b->max_score, log1p(shift)) + acc +
+                                          4 * u * (fabs(row->lse) + largest + log(n) + 1);
     b->max_weight = 0;
     for (int64_t j = 0; j < b->keys; j++) {
         double rho = b->score[j] + b->lse + 2 * exp_error + acc + 4 * u;
-        b->weight[j] = row->visible[j] ? row->weight[j] * expm1(rho) + 0x1p-126 : 0;
+        b->weight[j] = row->visible[j] ? growth(row->score[j] - row->lse, rho) + 0x1p-126 : 0;
         b->max_weight = fmax(b->max_weight, b->weight[j]);
     }
     moment_bounds(b, row, acc);

@@ -230,60 +230,6 @@ void case_reset(struct attention_case *c)
         guarded_reset(&c->outputs[i]);
 }
 
-static void copy_values(const struct tensor *from, const attn_layout *from_layout,
-                        const struct tensor *to, const attn_layout *to_layout)
-{
-    for (int64_t b = 0; b < to->extent[0]; b++)
-        for (int64_t h = 0; h < to->extent[1]; h++)
-            for (int64_t n = 0; n < to->extent[2]; n++)
-                memcpy(case_element(to, to_layout, b, h, n),
-                       case_element(from, from_layout, b, h, n),
-                       (size_t)to->extent[3] * sizeof(float));
-}
-
-static void *copy_array(const void *array, size_t count, size_t size)
-{
-    if (!array)
-        return NULL;
-    void *copy = need(count, size);
-    memcpy(copy, array, count * size);
-    return copy;
-}
-
-struct attention_case *case_in_layouts(const struct attention_case *c, const attn_problem *layouts)
-{
-    attn_problem problem = c->problem;
-    problem.q = layouts->q, problem.k = layouts->k;
-    problem.v = layouts->v, problem.o = layouts->o;
-    struct case_options options = {.batch = c->args.batch,
-                                   .queries = c->args.queries,
-                                   .keys = c->args.keys,
-                                   .wanted = c->problem.statistics ? &c->wanted : NULL,
-                                   .without_o = !c->args.o,
-                                   .without_lse = !c->args.lse};
-    struct attention_case *n = case_create(&problem, &options);
-    size_t batch = (size_t)c->args.batch, heads = (size_t)problem.heads;
-    n->seed = c->seed, n->values = c->values;
-    copy_values(&c->q, &c->problem.q, &n->q, &problem.q);
-    copy_values(&c->k, &c->problem.k, &n->k, &problem.k);
-    copy_values(&c->v, &c->problem.v, &n->v, &problem.v);
-    for (int64_t w = 0; w < c->statistics.weights_count; w++)
-        case_request_weights(n, c->requests[w].batch, c->requests[w].head, c->requests[w].row_begin,
-                             c->requests[w].row_end);
-    for (int64_t i = 0; i < c->statistics.pairs_count; i++)
-        case_request_pair(n, c->pairs[i]);
-    n->args.query_offset = n->query_offset = copy_array(c->query_offset, batch, 8);
-    n->args.head_windows = n->head_windows =
-        copy_array(c->head_windows, heads, sizeof(attn_window));
-    n->args.prefix_lm = n->prefix_lm = copy_array(c->prefix_lm, batch * heads + 1, 8);
-    memcpy(n->args.prefix_lm_stride, c->args.prefix_lm_stride, sizeof n->args.prefix_lm_stride);
-    n->args.excluded_keys = n->excluded_keys =
-        copy_array(c->excluded_keys, batch * heads * (size_t)problem.excluded_keys, 8);
-    n->statistics.segment_ids = n->segment_ids =
-        copy_array(c->segment_ids, batch * (size_t)c->args.keys, 1);
-    return n;
-}
-
 size_t case_snapshot(const struct attention_case *c, uint32_t *words, size_t size)
 {
     size_t used = 0;

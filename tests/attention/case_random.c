@@ -116,11 +116,11 @@ static attn_window random_window(struct random *random, int64_t n)
     if (random_chance(random, 0.3))
         window.prefix = random_between(random, 0, random_chance(random, 0.8) ? 6 : 2 * n);
     if (random_chance(random, 0.05))
-        window.left = random_chance(random, 0.5) ? INT64_MAX : INT64_MAX / 2;
+        window.left = random_chance(random, 0.5) ? INT32_MAX : INT32_MAX / 2;
     if (random_chance(random, 0.05))
-        window.right = random_chance(random, 0.5) ? INT64_MAX : INT64_MAX - 1;
+        window.right = random_chance(random, 0.5) ? INT32_MAX : INT32_MAX - 1;
     if (random_chance(random, 0.02))
-        window.prefix = INT64_MAX;
+        window.prefix = INT32_MAX;
     return window;
 }
 
