@@ -127,7 +127,7 @@ typedef enum attn_alignment {
 
 /* Query at position p sees keys in [p - left, p + right], inclusive; -1 = unlimited. Keys < prefix are
  * exempt from the window (not from causal): the sink tokens of StreamingLLM. Mistral's "window W" is
- * left = W - 1, right = 0. */
+ * left = W - 1, right = 0. Each number is at most 2^31 - 1; prefix is >= 0. */
 typedef struct attn_window {
     int64_t left, right, prefix;
 } attn_window;
@@ -142,11 +142,13 @@ struct attn_statistics;        /* attn/stats.h */
 typedef struct attn_problem {
     size_t struct_size; /* sizeof(attn_problem) */
 
+    /* Counts and lengths are at most 2^31 - 1. */
+    /* Counts and lengths are at most 2^31 - 1. */
     int64_t batch;       /* B, at most; >= 0 */
     int64_t heads;       /* Hq, exactly; >= 0 */
     int64_t kv_heads;    /* Hkv, exactly; divides heads */
     int64_t queries;     /* Nq, at most; >= 0 */
-    int64_t keys;        /* Nk, at most; >= 0, < 2^31 */
+    int64_t keys;        /* Nk, at most; >= 0 */
     int64_t head_size;   /* Dk of q and k; >= 1 */
     int64_t head_size_v; /* Dv of v and o; >= 1 */
     attn_layout q, k, v, o;
@@ -159,7 +161,7 @@ typedef struct attn_problem {
     attn_window window;       /* default { -1, -1, 0 }: none */
     bool head_windows; /* args.head_windows gives each head its own window instead; default false */
     bool prefix_lm;    /* args.prefix_lm is given; default false */
-    int64_t excluded_keys; /* keys hidden from all rows of a head, at most this many; default 0 */
+    int64_t excluded_keys; /* keys hidden from all rows of a head: at most this many, 0..4096 */
 
     /* Telemetry out of the same pass; NULL (default) = none. Read when planning, then not needed. */
     const struct attn_statistics_wanted *statistics;

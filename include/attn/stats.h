@@ -114,7 +114,7 @@ typedef struct attn_statistics {
     int32_t *column_viewers; /* how many rows see it */
 
     /* per row, the k keys of largest score, best first (lowest key first on ties): [B, Hq, Nq, k];
-     * key -1 and weight 0 where the row sees fewer than k keys */
+     * key -1 and weight 0 where the row sees fewer than k keys with a score above -inf */
     int32_t *top_keys;
     float *top_weights;
 

@@ -1,27 +1,37 @@
 /* Copies in the order in which the products read them, and the way back. */
 #include "kernels/forward/tile_body.h"
 
+/* Four rows from `from` become columns 0..3 of to[t][width], times scale. */
+INLINE void transpose_four(const float *from, int64_t stride, int64_t head_size, float scale,
+                           float *to, const int width)
+{
+    int64_t t = 0;
+    for (; t + 4 <= head_size; t += 4) {
+        v4 rows[4];
+        for (int j = 0; j < 4; j++)
+            rows[j] = v4_load(from + j * stride + t) * scale;
+        v4_transpose(rows);
+        for (int i = 0; i < 4; i++)
+            v4_store(to + (t + i) * width, rows[i]);
+    }
+    for (; t < head_size; t++)
+        for (int j = 0; j < 4; j++)
+            to[t * width + j] = from[j * stride + t] * scale;
+}
+
 /* to[t][width] = scale * row j's element t, for `used` rows; the other columns are 0. */
 INLINE void transpose(const float *from, int64_t stride, int used, int64_t head_size, float scale,
                       float *to, const int width)
 {
-    int64_t t = 0;
-    for (; t + LANES <= head_size; t += LANES) {
-        for (int j = 0; j < used; j++) {
-            float lanes[LANES];
-            vf_store(lanes, vf_load(from + j * stride + t) * scale);
-#pragma GCC unroll 16
-            for (int i = 0; i < LANES; i++)
-                to[(t + i) * width + j] = lanes[i];
-        }
-    }
-    for (; t < head_size; t++)
-        for (int j = 0; j < used; j++)
+    int j = 0;
+    for (; j + 4 <= used; j += 4)
+        transpose_four(from + j * stride, stride, head_size, scale, to + j, width);
+    for (; j < used; j++)
+        for (int64_t t = 0; t < head_size; t++)
             to[t * width + j] = from[j * stride + t] * scale;
-    if (used < width)
-        for (t = 0; t < head_size; t++)
-            for (int j = used; j < width; j++)
-                to[t * width + j] = 0.0f;
+    for (; j < width; j++)
+        for (int64_t t = 0; t < head_size; t++)
+            to[t * width + j] = 0.0f;
 }
 
 static void pack_queries(const float *from, int64_t stride, int rows_used, int64_t head_size,

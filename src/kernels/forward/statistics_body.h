@@ -66,32 +66,43 @@ static void masses_row(const float *e, int count, int64_t key, int64_t position,
     row->mass_local += mass_between(e, count, self - local, self + local + 1);
 }
 
-/* Mean and spread of |position - j| under the weights. Within the block distances are told from its
- * middle, so that squares stay small; blocks are merged by their own means (the pairwise update of Chan,
+struct distance_sums {
+    float total, first, second;
+};
+
+/* sum e, sum e x, sum e x^2 with x = |position - j| - pivot; `start` is the distance, signed, to key 0. */
+static struct distance_sums distance_look(const float *e, int count, int64_t start, float pivot)
+{
+    vf distance = vf_set((float)start) - vf_iota();
+    vf total = {0}, first = {0}, second = {0};
+    for (int j = 0; j < count; j += LANES) {
+        vf weight = vf_load(e + j);
+        vf x = vf_abs(distance) - pivot;
+        total += weight;
+        first = weight * x + first;
+        second = weight * x * x + second;
+        distance -= (float)LANES;
+    }
+    return (struct distance_sums){vf_sum(total), vf_sum(first), vf_sum(second)};
+}
+
+/* Mean and spread of |position - j| under the weights. The first look finds about where the mean is, the
+ * second takes moments around that whole number: a row with one dominating key then has a difference of
+ * exactly 0 there, and nothing cancels. Blocks are merged by their own means (the pairwise update of Chan,
  * Golub & LeVeque 1979), in double. */
 static void distances_row(const float *e, int count, int64_t key, int64_t position,
                           struct attn_row *row)
 {
     int64_t start = position - key;
-    int64_t middle = start - count / 2;
-    float centre = (float)(middle < 0 ? -middle : middle);
-    vf distance =
-        vf_set((float)start) - vf_iota(); /* positions are < 2^24 apart or rounded alike */
-    vf sum = {0}, first = {0}, second = {0};
-    for (int j = 0; j < count; j += LANES) {
-        vf weight = vf_load(e + j);
-        vf x = vf_abs(distance) - centre;
-        sum += weight;
-        first = weight * x + first;
-        second = weight * x * x + second;
-        distance -= (float)LANES;
-    }
-    double total = (double)vf_sum(sum);
-    if (!(total > 0.0))
+    struct distance_sums sums = distance_look(e, count, start, 0.0f);
+    if (!(sums.total > 0.0f))
         return;
-    double mean = (double)vf_sum(first) / total;
-    double m2 = (double)vf_sum(second) - total * mean * mean;
-    mean += (double)centre;
+    float pivot = rintf(sums.first / sums.total);
+    sums = distance_look(e, count, start, pivot);
+    double total = (double)sums.total;
+    double mean = (double)sums.first / total;
+    double m2 = (double)sums.second - total * mean * mean;
+    mean += (double)pivot;
     double before = (double)row->distance_sum;
     double delta = mean - row->distance_mean;
     double whole = before + total;

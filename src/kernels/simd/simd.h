@@ -158,4 +158,31 @@ INLINE vf vf_tanh(vf x)
     return vf_select(size < 0.6f, near, far);
 }
 
+/* Four floats, whatever the path: the unit of transposing. */
+typedef float v4 __attribute__((vector_size(16)));
+typedef float v4_memory __attribute__((vector_size(16), aligned(4), may_alias));
+
+INLINE v4 v4_load(const float *from)
+{
+    return *(const v4_memory *)from;
+}
+
+INLINE void v4_store(float *to, v4 x)
+{
+    *(v4_memory *)to = x;
+}
+
+/* rows[i][j] <-> rows[j][i] */
+INLINE void v4_transpose(v4 rows[4])
+{
+    v4 low01 = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+    v4 high01 = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+    v4 low23 = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+    v4 high23 = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+    rows[0] = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+    rows[1] = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+    rows[2] = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+    rows[3] = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+}
+
 #endif
