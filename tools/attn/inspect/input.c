@@ -1,0 +1,130 @@
+/* The text that is inspected; see input.h. */
+#include "input.h"
+
+#include "builtin_text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char builtin_name[] = "built-in text";
+
+/* Everything that is left of a stream. */
+static bool read_all(struct input *input, FILE *file, struct failure *f)
+{
+    size_t room = 0;
+    for (;;) {
+        if (input->bytes == room) {
+            room = room ? 2 * room : 1 << 16;
+            char *larger = realloc(input->data, room);
+            if (!larger)
+                return fail(f, "%s: out of memory", input->name);
+            input->data = larger;
+        }
+        size_t got = fread(input->data + input->bytes, 1, room - input->bytes, file);
+        if (got == 0)
+            break;
+        input->bytes += got;
+        if (input->bytes > TOKENIZER_MAX_TEXT)
+            return fail(f, "%s: the text is longer than %d bytes", input->name,
+                        (int)TOKENIZER_MAX_TEXT);
+    }
+    if (ferror(file))
+        return fail(f, "%s: cannot be read: %s", input->name, strerror(errno));
+    return true;
+}
+
+bool input_read(struct input *input, const char *path, struct failure *f)
+{
+    *input = (struct input){.name = path};
+    bool ok;
+    if (!path) {
+        input->name = builtin_name;
+        input->data = malloc(sizeof builtin_text);
+        if (!input->data)
+            return fail(f, "out of memory");
+        input->bytes = sizeof builtin_text;
+        memcpy(input->data, builtin_text, input->bytes);
+        return true;
+    }
+    if (strcmp(path, "-") == 0) {
+        input->name = "standard input";
+        ok = read_all(input, stdin, f);
+    } else {
+        FILE *file = fopen(path, "rb");
+        if (!file)
+            return fail(f, "%s: cannot be opened: %s", path, strerror(errno));
+        ok = read_all(input, file, f);
+        fclose(file);
+    }
+    if (ok && input->bytes == 0)
+        ok = fail(f, "%s: the text is empty", input->name);
+    if (!ok)
+        input_free(input);
+    return ok;
+}
+
+void input_free(struct input *input)
+{
+    free(input->data);
+    *input = (struct input){0};
+}
+
+/* The number of tokens that are taken of `count`, or 0 with a sentence. */
+static int64_t choose_count(const struct inspection *in, const struct input *input, int64_t count,
+                            const struct input_options *options, struct failure *f)
+{
+    int64_t most = in->model->context_length;
+    if (options->tokens > 0 && options->tokens < count)
+        count = options->tokens;
+    if (input->name == builtin_name && count > most)
+        count = most;
+    if (count <= most)
+        return count;
+    fail(f,
+         "%s: the text has %lld tokens, and %s reads at most %lld; --tokens %lld takes the first",
+         input->name, (long long)count, in->model->architecture, (long long)most, (long long)most);
+    return 0;
+}
+
+static void note_digest(struct inspection *in, const struct input *input)
+{
+    struct sha256 digest;
+    sha256_begin(&digest);
+    sha256_add(&digest, input->data, input->bytes);
+    sha256_end(&digest, in->text_sha256);
+}
+
+bool input_tokens(struct inspection *in, const struct input *input,
+                  const struct tokenizer *tokenizer, const struct input_options *options,
+                  struct failure *f)
+{
+    struct token_list list;
+    struct encode_options encode = {
+        .add_special = true, .parse_special = options->special, .lossy = options->lossy};
+    if (!tokenizer_encode(tokenizer, (struct text){input->data, input->bytes}, encode, &list, f))
+        return failure_prefix(f, "%s", input->name);
+    int64_t all = (int64_t)list.count;
+    int64_t ends = (tokenizer_first_id(tokenizer) >= 0) + (tokenizer_last_id(tokenizer) >= 0);
+    bool ok = all > ends || fail(f, "%s: the text holds no token", input->name);
+    int64_t count = ok ? choose_count(in, input, all, options, f) : 0;
+    in->token = count > 0 ? calloc((size_t)count, sizeof *in->token) : NULL;
+    if (count > 0 && !in->token)
+        fail(f, "out of memory for %lld tokens", (long long)count);
+    ok = in->token != NULL;
+    for (int64_t i = 0; ok && i < count; i++) {
+        int32_t id = list.tokens[i].id;
+        if (i == count - 1 && count < all && tokenizer_last_id(tokenizer) >= 0)
+            id = tokenizer_last_id(tokenizer); /* a text that is cut still ends as texts do */
+        in->token[i].id = id;
+        in->token[i].piece = tokenizer_piece(tokenizer, id);
+        in->token[i].class = tokenizer_class(tokenizer, id);
+    }
+    in->tokens = count;
+    in->text_tokens = all;
+    in->text_name = input->name;
+    note_digest(in, input);
+    token_list_free(&list);
+    return ok;
+}
