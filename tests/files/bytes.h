@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct bytes {
@@ -102,6 +103,13 @@ static inline void write_temporary(const struct bytes *b, char path[64])
     ssize_t written = write(descriptor, b->data, b->size);
     assert(written == (ssize_t)b->size);
     close(descriptor);
+}
+
+/* Whether the page that holds `p` is mapped: only then can it be synchronised. */
+static inline int is_mapped(const void *p)
+{
+    uintptr_t page = (uintptr_t)p / (uintptr_t)getpagesize() * (uintptr_t)getpagesize();
+    return msync((void *)page, 1, MS_ASYNC) == 0;
 }
 
 #endif

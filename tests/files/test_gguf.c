@@ -277,7 +277,10 @@ static void a_file_on_disk_is_the_same(void **state)
     assert_true(gguf_get_tensor(g, "norm", &t, &f));
     assert_int_equal((uintptr_t)t->data % 32, 0);
     assert_memory_equal(t->data, b.data + b.size - 162 + 32, 12);
+    const void *inside = t->data;
+    assert_true(is_mapped(inside));
     gguf_close(g);
+    assert_false(is_mapped(inside));
     b.size -= 1;
     unlink(path);
     write_temporary(&b, path);

@@ -230,7 +230,10 @@ static void a_file_on_disk_is_the_same(void **state)
     assert_true(safetensors_open(&s, path, &f));
     assert_true(safetensors_get_tensor(s, "w", &t, &f));
     assert_memory_equal(t->data, b.data + b.size - 40, 24);
+    const void *inside = t->data;
+    assert_true(is_mapped(inside));
     safetensors_close(s);
+    assert_false(is_mapped(inside));
     unlink(path);
     b.data[8] = '[';
     write_temporary(&b, path);
