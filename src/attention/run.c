@@ -10,8 +10,10 @@ static attn_status run_flight(struct attn_run_state *run, const attn_executor *e
     const struct attn_plan *plan = run->plan;
     const int64_t group_heads = plan->problem.heads / plan->problem.kv_heads;
     const int64_t heads = run->flight_count * group_heads;
-    attn_status status =
-        attn_launch(executor, run->flight_count * run->key_blocks, attn_task_pack, run, error);
+    attn_status status = ATTN_OK;
+    if (run->row_blocks.count > 0) /* without queries keys are not read */
+        status =
+            attn_launch(executor, run->flight_count * run->key_blocks, attn_task_pack, run, error);
     if (!status)
         status =
             attn_launch(executor, heads * run->row_blocks.count, attn_task_forward, run, error);

@@ -176,7 +176,9 @@ static void weights(const struct attn_weights_call *call)
         vf reference = vf_set(call->reference[r]), inverse = vf_set(call->inverse[r]);
         float *out = call->weights ? call->weights + r * call->weights_stride : NULL;
         for (int j = 0; j < call->keys; j += LANES) {
-            vf p = vf_exp2(vf_load(s + j) - reference) * inverse;
+            vf x = vf_load(s + j);
+            vf p = vf_exp2(x - reference) * inverse;
+            p = vf_select(x == -INFINITY, (vf){0}, p); /* masked, even in a row that is NaN */
             if (call->column_sums)
                 vf_store(call->column_sums + j, vf_load(call->column_sums + j) + p);
             if (!out)
