@@ -174,7 +174,8 @@ static const char *pooling_name(enum model_pooling pooling)
 static void print_description(FILE *stream, const struct model_description *d)
 {
     const char *pooling = pooling_name(d->pooling);
-    fprintf(stream, "model       %s%s%s\n", d->name[0] ? d->name : d->path,
+    fprintf(stream, "file        %s\n", d->path);
+    fprintf(stream, "model       %s%s%s\n", d->name[0] ? d->name : "unnamed",
             d->licence[0] ? ", licence " : "", d->licence);
     fprintf(stream, "kind        %s, %s%s%s%s\n", d->architecture,
             d->causal ? "causal" : "bidirectional", d->predicts_tokens ? ", predicts tokens" : "",
@@ -187,7 +188,7 @@ static void print_description(FILE *stream, const struct model_description *d)
         fprintf(stream, " (keys), %lld (values)", (long long)d->value_size);
     fprintf(stream, "; scale %.6g\n", d->scale);
     fprintf(stream, "context     %lld tokens\n", (long long)d->context_length);
-    fprintf(stream, "keys and values  %lld bytes per token in f32, %.1f MB for the whole context\n",
+    fprintf(stream, "kv          %lld bytes per token in f32, %.1f MB for the whole context\n",
             (long long)d->kv_bytes_per_token,
             (double)d->kv_bytes_per_token * (double)d->context_length / 1e6);
 }

@@ -7,15 +7,13 @@
 static const double round_seconds = 0.04;   /* of runs, after each look at the ceiling */
 static const double ceiling_seconds = 0.01; /* what one look at the ceiling is asked to take */
 
-/* The plan's own word for its kernel: what follows "kernel" in its explanation, else its first
- * line. */
+/* The plan's own word for its kernels: the line of its explanation that begins with "path: ". */
 static void read_kernel(const attn_plan *plan, char kernel[64])
 {
     char text[2048];
     attn_plan_explain(plan, text, sizeof text);
-    const char *from = strstr(text, "kernel");
-    from = from ? from + strlen("kernel") : text;
-    from += strspn(from, ": =");
+    const char *from = strstr(text, "path: ");
+    from = from ? from + strlen("path: ") : text;
     snprintf(kernel, 64, "%.*s", (int)strcspn(from, "\n"), from);
 }
 
