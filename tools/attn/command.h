@@ -1,42 +1,10 @@
-/* What the commands of `attn` have in common: exit statuses and how a failure is told.
- *
- * A command is a function of its own arguments: argv[0] is "attn <name>", the rest follows it. It
- * returns an exit status; main() flushes standard output and reports if that failed. */
+/* The commands that are no rooms of their own. */
 #ifndef ATTN_TOOLS_COMMAND_H
 #define ATTN_TOOLS_COMMAND_H
 
-#include "base/failure.h"
-
-#include <popt.h>
-
-enum {
-    STATUS_OK = 0,
-    STATUS_FAILED = 1, /* one sentence on standard error says what went wrong */
-    STATUS_USAGE = 2,  /* the command line was not understood; one sentence says where */
-};
+#include "base/command_line.h"
 
 int command_info(int argc, const char **argv);
 int command_bench(int argc, const char **argv);
-
-/* Print "<command>: <sentence>" on standard error; returns STATUS_FAILED. */
-int command_failed(const char *command, const struct failure *f);
-
-/* The options that every command ends its table with: --help is handled by command_next_option. */
-#define COMMAND_HELP_OPTION                                                                        \
-    {                                                                                              \
-        "help", 'h', POPT_ARG_NONE, NULL, COMMAND_OPTION_HELP, "show this help", NULL              \
-    }
-enum { COMMAND_OPTION_HELP = 'h', COMMAND_OPTIONS_DONE = -1 };
-
-/* The value of the next option that has one to return, COMMAND_OPTIONS_DONE when all options are
- * read, or COMMAND_OPTIONS_STOP after help was printed (*status = STATUS_OK) or a sentence about an
- * option that was not understood (*status = STATUS_USAGE). `notes` is printed below the options in
- * the help; NULL = nothing. */
-enum { COMMAND_OPTIONS_STOP = -2 };
-int command_next_option(poptContext context, const char *command, const char *notes, int *status);
-
-/* Print "<command>: <sentence> (<command> --help)" on standard error; returns STATUS_USAGE. */
-int command_usage(const char *command, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
 
 #endif

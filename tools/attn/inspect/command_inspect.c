@@ -2,7 +2,7 @@
  * been measured and written, or not at all. */
 #include "command_inspect.h"
 
-#include "../command.h"
+#include "../base/command_line.h"
 #include "input.h"
 #include "measure.h"
 #include "options.h"

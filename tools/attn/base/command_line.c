@@ -1,5 +1,6 @@
-/* Reading a command's options with popt, and telling what was wrong in one sentence; see command.h. */
-#include "command.h"
+/* Reading a command's options with popt, and telling what was wrong in one sentence; see
+ * command_line.h. */
+#include "command_line.h"
 
 #include <stdarg.h>
 #include <stdio.h>
