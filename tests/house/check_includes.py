@@ -61,6 +61,12 @@ def resolve(top, path, name):
     return None
 
 
+def is_generated(top, path, name):
+    """Whether the build makes `name` for the folder of `path`: its CMakeLists.txt says so."""
+    lists = os.path.join(os.path.dirname(path), "CMakeLists.txt")
+    return os.path.isfile(os.path.join(top, lists)) and f"OUTPUT {name}" in house.read(top, lists)
+
+
 def fault_of(top, path, name, quoted):
     """Why `path` may not include `name`, or None."""
     side, room = room_of(path)
@@ -68,6 +74,8 @@ def fault_of(top, path, name, quoted):
         return None  # tests look into every room
     target = resolve(top, path, name)
     if target is None:
+        if quoted and is_generated(top, path, name):
+            return None
         if quoted:
             return "no such file of this tree that it may see"
         if side == "src" and INTRINSICS.match(name):

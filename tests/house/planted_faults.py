@@ -105,6 +105,10 @@ class PlantedFaults(unittest.TestCase):
                 self.refuses("includes", f"{path}:2:")
                 self.refuses("includes", told)
                 os.remove(os.path.join(self.top, path))
+        self.plant("tools/attn/model/made.c", '/* Made. */\n#include "made.h"\n')
+        self.refuses("includes", "no such file")
+        self.plant("tools/attn/model/CMakeLists.txt", "file(CONFIGURE OUTPUT made.h CONTENT x)\n")
+        self.passes("includes")
         self.plant("src/base/comment.c", '/* A comment is no include:\n#include "plan/plan.h"\n */\n')
         self.passes("includes")
 
