@@ -169,6 +169,23 @@ static bool append_token(const struct tokenizer *t, int32_t id, struct buffer *b
     return append(b, t->pieces[id].data, t->pieces[id].bytes);
 }
 
+/* A vocabulary without a token for U+2581 spells it in bytes; it is still a space. Then the prefix
+ * space goes. */
+static void restore_spaces(const struct tokenizer *t, struct buffer *b)
+{
+    size_t n = 0, at = 0;
+    while (at < b->count) {
+        bool block = b->count - at >= WORD_BLOCK_BYTES &&
+                     memcmp(b->data + at, WORD_BLOCK, WORD_BLOCK_BYTES) == 0;
+        b->data[n++] = block ? ' ' : b->data[at];
+        at += block ? WORD_BLOCK_BYTES : 1;
+    }
+    if (t->rules.add_space_prefix && n > 0 && b->data[0] == ' ')
+        memmove(b->data, b->data + 1, --n);
+    b->count = n;
+    b->data[n] = '\0';
+}
+
 bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, char **out,
                       size_t *out_bytes, struct failure *f)
 {
@@ -190,10 +207,8 @@ bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t coun
         free(b.data);
         return fail(f, "not enough memory for the text of %zu tokens", count);
     }
-    if (t->rules.add_space_prefix && b.count > 0 && b.data[0] == ' ') {
-        memmove(b.data, b.data + 1, b.count); /* the terminator too */
-        b.count--;
-    }
+    if (t->rules.kind == TOKENIZER_SENTENCEPIECE)
+        restore_spaces(t, &b);
     *out = b.data;
     *out_bytes = b.count;
     return true;

@@ -46,8 +46,10 @@ static int by_class(const void *a, const void *b)
 /* Put the waiting marks in order. The ranges stay where they are, so that they never go back. */
 static bool order_marks(struct work *w)
 {
-    struct unit *run = w->units + w->ordered;
     size_t n = w->count - w->ordered;
+    if (n == 0)
+        return true;
+    struct unit *run = w->units + w->ordered;
     w->ordered = w->count;
     bool sorted = true;
     for (size_t i = 1; i < n; i++)
