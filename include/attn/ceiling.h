@@ -1,8 +1,8 @@
 /* What this machine can do at most, measured: the ceilings that speed is quoted against.
  *
  * Clocks drift and machines are shared; a share of a ceiling measured in the same run does not lie. Each
- * call runs the loop for about `seconds` (0.01 .. 10) on every worker of `executor` (NULL = one thread)
- * several times and reports the best. */
+ * call takes about `seconds` (0.01 .. 10), in which it runs the loop on every worker of `executor` (NULL =
+ * one thread) several times; it reports the best. */
 #ifndef ATTN_CEILING_H
 #define ATTN_CEILING_H
 
