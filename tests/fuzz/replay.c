@@ -1,10 +1,11 @@
-/* Runs a fuzz target over files instead of a fuzzer's inventions: with any compiler, in every check.
+/* Runs a fuzz target over files instead of a fuzzer's inventions: with any compiler, in every
+ * check.
  *
  *     replay_<name> DIRECTORY
  *
- * Each file is given whole, and cut at every length up to 512 bytes (a copy of just that length, so that
- * AddressSanitizer sees a read past it). A file that once made a target fail joins the seeds and is from
- * then on tried here. */
+ * Each file is given whole, and cut at every length up to 512 bytes (a copy of just that length, so
+ * that AddressSanitizer sees a read past it). A file that once made a target fail joins the seeds
+ * and is from then on tried here. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
