@@ -10,17 +10,29 @@
 #include "bytes.h"
 #include "files/mapped_file.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 static struct bytes b;
 static char path[64];
+
+/* The lowest free descriptor: the same before and after, if none was left open. */
+static int free_descriptor(void)
+{
+    int descriptor = open("/", O_RDONLY);
+    assert_true(descriptor >= 0);
+    close(descriptor);
+    return descriptor;
+}
 
 static void refused(const char *name, const char *sentence)
 {
     struct mapped_file file = {(const unsigned char *)"", 1};
     struct failure f = {""};
     char whole[256];
+    int free_before = free_descriptor();
     assert_false(mapped_file_open(&file, name, &f));
+    assert_int_equal(free_descriptor(), free_before);
     snprintf(whole, sizeof whole, "%s: %s", name, sentence);
     assert_string_equal(f.message, whole);
     assert_null(file.data);
@@ -36,7 +48,9 @@ static void a_file_is_mapped_whole(void **state)
     for (int i = 0; i < 5000; i++)
         put_u8(&b, (uint8_t)(i * 7));
     write_temporary(&b, path);
+    int free_before = free_descriptor();
     assert_true(mapped_file_open(&file, path, &f));
+    assert_int_equal(free_descriptor(), free_before);
     unlink(path);
     assert_int_equal(file.size, 5000);
     assert_memory_equal(file.data, b.data, 5000);
