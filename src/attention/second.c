@@ -135,7 +135,8 @@ void attn_task_pair(void *argument, int64_t index, int worker)
     if (plan->softcap_base2 > 0.0f)
         score = (double)plan->softcap_base2 * tanh(score / (double)plan->softcap_base2);
     int64_t at = (pair->batch * p->heads + pair->head) * run->args->queries + pair->query;
-    run->statistics->pair_weights[index] =
-        (float)(exp2(score - (double)run->workspace.reference[at]) *
-                (double)run->workspace.inverse[at]);
+    double weight =
+        exp2(score - (double)run->workspace.reference[at]) * (double)run->workspace.inverse[at];
+    /* a score in double may pass the f32 maximum it is told against; NaN stays */
+    run->statistics->pair_weights[index] = weight > 1.0 ? 1.0f : (float)weight;
 }

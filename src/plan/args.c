@@ -216,7 +216,8 @@ static attn_status check_statistics(const struct attn_plan *plan, const attn_arg
 {
     const attn_statistics *s = args->statistics;
     if (plan->wanted.set == 0)
-        return check_announced("statistics", s, 1, false, true, "problem.statistics", error);
+        return check_announced("statistics", s, 1, plan->statistics_given, true,
+                               "problem.statistics", error);
     if (!s)
         return attn_fail(error, ATTN_ERR_NULL,
                          "args.statistics is NULL; the plan was made to measure statistics");

@@ -20,6 +20,7 @@ struct attn_panels {
 struct attn_plan {
     attn_problem problem; /* statistics is NULL: what it pointed to is in `wanted` */
     attn_statistics_wanted wanted;
+    bool statistics_given;
     const struct attn_kernels *kernels;
 
     float query_scale; /* scale * log2(e): queries are packed with it, scores are in base-2 units */

@@ -244,6 +244,7 @@ attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *probl
         return status;
     plan->problem = *problem;
     plan->wanted = *wanted;
+    plan->statistics_given = problem->statistics != NULL;
     plan->problem.statistics = NULL;
     return ATTN_OK;
 }
