@@ -135,6 +135,25 @@ static void texts_compare_as_bytes(void **state)
     assert_true(text_is(none, ""));
 }
 
+static void a_sentence_is_cut_and_never_overruns(void **state)
+{
+    (void)state;
+    char name[600], wanted[1300];
+    struct failure f;
+    for (size_t bytes = 0; bytes < sizeof name; bytes++) {
+        memset(name, 'n', bytes);
+        name[bytes] = '\0';
+        assert_false((fail)(&f, "is empty, %s", name));
+        assert_false(failure_prefix(&f, "%s", name));
+        snprintf(wanted, sizeof wanted, "%s: is empty, ", name);
+        strncat(wanted, name, sizeof wanted - strlen(wanted) - 1);
+        wanted[sizeof f.message - 1] = '\0';
+        assert_string_equal(f.message, wanted);
+    }
+    assert_false((fail)(NULL, "nobody listens"));
+    assert_false(failure_prefix(NULL, "nobody"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +162,7 @@ int main(void)
         cmocka_unit_test(what_may_not_be_read_is_refused),
         cmocka_unit_test(quotes_are_printable_and_fit),
         cmocka_unit_test(texts_compare_as_bytes),
+        cmocka_unit_test(a_sentence_is_cut_and_never_overruns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,15 @@ bool failure_prefix(struct failure *f, const char *format, ...)
     va_start(arguments, format);
     int used = vsnprintf(f->message, sizeof f->message, format, arguments);
     va_end(arguments);
-    if (used >= 0 && (size_t)used < sizeof f->message)
-        snprintf(f->message + used, sizeof f->message - (size_t)used, ": %s", rest);
+    if (used < 0)
+        return false;
+    size_t at = (size_t)used < sizeof rest ? (size_t)used : sizeof rest - 1;
+    const char *parts[] = {": ", rest};
+    for (size_t i = 0; i < 2; i++) {
+        size_t bytes = strnlen(parts[i], sizeof rest - 1 - at); /* what does not fit is cut */
+        memcpy(f->message + at, parts[i], bytes);
+        at += bytes;
+    }
+    f->message[at] = '\0';
     return false;
 }
