@@ -224,6 +224,41 @@ static void minus_infinity(void **state)
     repeat(15000000, 200, one_minus_infinity);
 }
 
+/* A key far above (or below) all others, in a late block of keys, when much has been gathered. */
+static void giant_late_key(void **state)
+{
+    (void)state;
+    static const float giants[] = {1e3f, 1e10f, 1e25f, 1e37f};
+    for (int g = 0; g < 8; g++) {
+        struct random random = {(uint64_t)g};
+        attn_problem p = attn_problem_init(1, 2, 1, 20, 1200, 3);
+        p.scale = 1;
+        attn_statistics_wanted wanted = attn_statistics_wanted_init((1u << 23) - 1);
+        wanted.segments = 1, wanted.top_keys = 3;
+        struct case_options options = case_options_init(&p);
+        options.wanted = &wanted;
+        struct attention_case *c = case_create(&p, &options);
+        c->values = "one giant score";
+        c->statistics.segment_ids = c->segment_ids = need(1200, 1);
+        case_fill_constant(&c->q, &p.q, 0.5f);
+        case_fill_normal(&c->k, &p.k, &random, 1, 0);
+        case_fill_normal(&c->v, &p.v, &random, 1, 0);
+        float giant = g % 2 ? giants[g / 2] : -giants[g / 2];
+        case_element(&c->k, &p.k, 0, 0, 1100)[1] = giant;
+        attn_error error;
+        if (case_run(c, NULL, &error) != ATTN_OK)
+            fail_msg("%s", error.message);
+        assert_int_equal(case_compare(c, &record), 0);
+        for (int64_t i = 0; giant > 2e3f && i < 40; i++) {
+            assert_int_equal(c->statistics.max_key[i], 1100);
+            assert_true(c->statistics.max_weight[i] == 1.0f);
+            assert_true(c->statistics.entropy[i] == 0.0f);
+            assert_true(c->statistics.varentropy[i] == 0.0f);
+        }
+        case_destroy(c);
+    }
+}
+
 /* One visible key has weight 1: its value comes through bit by bit, whatever its score. */
 static void single_key(void **state)
 {
@@ -305,7 +340,7 @@ int main(void)
         cmocka_unit_test(poisoned_elements), cmocka_unit_test(unseen_keys),
         cmocka_unit_test(extreme_scores),    cmocka_unit_test(denormals),
         cmocka_unit_test(minus_infinity),    cmocka_unit_test(single_key),
-        cmocka_unit_test(blind_rows),
+        cmocka_unit_test(giant_late_key),    cmocka_unit_test(blind_rows),
     };
     status = cmocka_run_group_tests_name("check_values", tests, NULL, NULL);
     record_print(&record);
