@@ -1,6 +1,7 @@
 /* Every executor runs each index once, with a worker of its own; nested, concurrent and forked use do
  * not hang; and what a caller's executor does wrong is found out. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -98,6 +100,34 @@ static void each_index_runs_once(void **state)
             thread_executor_destroy(plain);
         }
     }
+}
+
+/* Waits for the other task, which a library's task never may: here it shows that both run at once. */
+static void meeting_task(void *argument, int64_t index, int worker)
+{
+    (void)index, (void)worker;
+    atomic_int *arrived = argument;
+    atomic_fetch_add(arrived, 1);
+    time_t end = time(NULL) + 30;
+    while (atomic_load(arrived) < 2 && time(NULL) < end)
+        sched_yield();
+    if (atomic_load(arrived) < 2)
+        atomic_store(arrived, -100);
+}
+
+static void two_workers_run_at_once(void **state)
+{
+    (void)state;
+    attn_executor *own = make(2), *plain = thread_executor_create(2, 0);
+    assert_non_null(plain);
+    const attn_executor *executors[] = {own, plain};
+    for (int e = 0; e < 2; e++) {
+        atomic_int arrived = 0;
+        assert_int_equal(attn_launch(executors[e], 2, meeting_task, &arrived, NULL), ATTN_OK);
+        assert_int_equal(arrived, 2);
+    }
+    thread_executor_destroy(plain);
+    attn_executor_destroy(own);
 }
 
 /* In order where one thread runs them, NULL included. */
@@ -348,6 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_index_runs_once),
+        cmocka_unit_test(two_workers_run_at_once),
         cmocka_unit_test(one_thread_keeps_the_order),
         cmocka_unit_test(created_or_refused),
         cmocka_unit_test(nested_launches_end),
