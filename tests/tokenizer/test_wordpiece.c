@@ -144,6 +144,28 @@ static void special(enum word_mark mark)
     tokenizer_free(t);
 }
 
+/* Two marks that are kept stand in canonical order whichever way they were written: U+1D165 (class
+ * 216) before U+302E (class 224). Accents between them do not matter. */
+static void marks_in_order(void **state)
+{
+    (void)state;
+    static const struct entry few[] = {{"[UNK]", 0, TOKEN_CONTROL},
+                                       {"a", 0, 0},
+                                       {"##\xF0\x9D\x85\xA5", 0, 0},
+                                       {"##\xE3\x80\xAE", 0, 0}};
+    static const char *const few_names[] = {"[UNK]", "a", "stem", "tone"};
+    struct vocabulary v = vocabulary_default(TOKENIZER_WORDPIECE);
+    v.unknown = 0;
+    struct tokenizer *t = make_small(v, few, COUNT(few));
+    expect_bytes(t, "a\xE3\x80\xAE\xF0\x9D\x85\xA5", 8, (struct encode_options){0}, few_names,
+                 "a|stem|tone");
+    expect_bytes(t, "a\xF0\x9D\x85\xA5\xE3\x80\xAE", 8, (struct encode_options){0}, few_names,
+                 "a|stem|tone");
+    expect_bytes(t, "a\xE3\x80\xAE\xCC\x81\xF0\x9D\x85\xA5", 10, (struct encode_options){0},
+                 few_names, "a|stem|tone");
+    tokenizer_free(t);
+}
+
 static void both_words(void **state)
 {
     (void)state;
@@ -213,7 +235,8 @@ static void ranges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_words), cmocka_unit_test(both_characters),
-        cmocka_unit_test(both_special), cmocka_unit_test(long_words), cmocka_unit_test(ranges)};
+        cmocka_unit_test(both_words),   cmocka_unit_test(both_characters),
+        cmocka_unit_test(both_special), cmocka_unit_test(long_words),
+        cmocka_unit_test(ranges),       cmocka_unit_test(marks_in_order)};
     return cmocka_run_group_tests_name("tokenizer_wordpiece", tests, NULL, NULL);
 }
