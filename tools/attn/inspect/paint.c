@@ -59,10 +59,8 @@ void paint_cell(FILE *stream, const struct paint *paint, double level, int colum
         paint_end(stream, paint);
         return;
     }
-    /* Bars side by side; a gap between cells where there is room for one. */
-    int bars = columns > 1 ? columns - 1 : 1;
     for (int i = 0; i < columns; i++)
-        fputs(i < bars ? paint_glyph(level) : " ", stream);
+        fputs(paint_glyph(level), stream);
 }
 
 void paint_ramp(FILE *stream, const struct paint *paint)

@@ -17,19 +17,30 @@ static const struct inspected_head *head_of(const struct inspection *in)
     return NULL;
 }
 
+static void print_labels(FILE *stream, const struct inspected_head *h)
+{
+    int used = fprintf(stream, "  labels:");
+    for (int i = 0; i < ATTN_LABELS; i++) {
+        const char *name = attn_label_name(1u << i);
+        if (!(h->labels & (1u << i)))
+            continue;
+        if (used + 1 + (int)strlen(name) > 80)
+            used = fprintf(stream, "\n         ") - 1;
+        used += fprintf(stream, " %s", name);
+    }
+    fprintf(stream, "%s\n", h->labels ? "" : " none");
+}
+
 static void print_figures(FILE *stream, const struct inspected_head *h)
 {
     const attn_summary *m = h->summary.metric;
-    fprintf(stream, "  labels:");
-    for (int i = 0; i < ATTN_LABELS; i++)
-        if (h->labels & (1u << i))
-            fprintf(stream, " %s", attn_label_name(1u << i));
+    print_labels(stream, h);
     fprintf(stream,
-            "%s\n  entropy %.3f nats (sd %.3f), %.3f of ln n; without sinks %.3f\n"
+            "  entropy %.3f nats (sd %.3f), %.3f of ln n; without sinks %.3f\n"
             "  largest weight %.3f, effective keys %.1f, largest logit %.1f\n"
             "  on itself %.3f, previous %.3f, next %.3f, first four %.3f, within 16 %.3f\n"
             "  adds %.3f x the mean of its layer's heads\n",
-            h->labels ? "" : " none", m[ATTN_METRIC_ENTROPY].mean, m[ATTN_METRIC_ENTROPY].sd,
+            m[ATTN_METRIC_ENTROPY].mean, m[ATTN_METRIC_ENTROPY].sd,
             m[ATTN_METRIC_ENTROPY_NORMALIZED].mean, m[ATTN_METRIC_ENTROPY_WITHOUT_SINKS].mean,
             m[ATTN_METRIC_MAX_WEIGHT].mean, m[ATTN_METRIC_EFFECTIVE_KEYS].mean,
             m[ATTN_METRIC_MAX_LOGIT].max_all, m[ATTN_METRIC_MASS_SELF].mean,
@@ -132,9 +143,9 @@ static void print_distances(FILE *stream, const struct inspection *in)
             snprintf(range, sizeof range, "%" PRId64, low);
         else
             snprintf(range, sizeof range, "%" PRId64 "-%" PRId64, low, high - 1);
-        fprintf(stream, "  %13s  %.3f ", range, mass);
+        fprintf(stream, "  %13s  %.3f", range, mass);
         for (int i = 0; i < (int)(mass * BAR + 0.5) && i < BAR; i++)
-            fputs("█", stream);
+            fprintf(stream, "%s█", i == 0 ? " " : "");
         fputc('\n', stream);
     }
 }

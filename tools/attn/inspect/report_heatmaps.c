@@ -80,28 +80,37 @@ static int64_t title_width(const struct layout *l)
 }
 
 /* Every head's number where it fits, else every fourth's. */
-static void print_head_numbers(FILE *stream, const struct layout *l, int64_t first, int64_t count)
+static void print_head_numbers(FILE *stream, const struct layout *l, int64_t first, int64_t count,
+                               bool last)
 {
     int64_t step = l->cell >= 3 ? 1 : 4, used = 0;
     for (int64_t h = 0; h < count; h += step) {
         int64_t width = (h + step < count ? step : count - h) * l->cell;
         char number[24];
         int digits = snprintf(number, sizeof number, "%" PRId64, first + h);
-        if (digits > width)
+        if (digits > width && !(last && h == 0))
             continue;
-        fprintf(stream, "%*s%-*s", (int)(h * l->cell - used), "", (int)width, number);
-        used = h * l->cell + width;
+        fprintf(stream, "%*s%s", (int)(h * l->cell - used), "", number);
+        used = h * l->cell + digits;
     }
-    fprintf(stream, "%*s", (int)(title_width(l) - used), "");
+    if (!last)
+        fprintf(stream, "%*s", (int)(title_width(l) - used), "");
 }
 
+/* `last`: nothing more follows on the line, so it ends without spaces. */
 static void print_cells(FILE *stream, const struct inspection *in, const struct paint *paint,
                         const struct layout *l, const struct map *map, int64_t layer, int64_t first,
-                        int64_t count)
+                        int64_t count, bool last)
 {
-    for (int64_t h = first; h < first + count; h++)
-        paint_cell(stream, paint, map->level(in, &in->head[layer * in->layer_heads + h]), l->cell);
-    fprintf(stream, "%*s", (int)(title_width(l) - count * l->cell), "");
+    for (int64_t h = first; h < first + count; h++) {
+        double level = map->level(in, &in->head[layer * in->layer_heads + h]);
+        bool gap = l->cell > 1 && !paint->colour; /* shades stand side by side, bars apart */
+        paint_cell(stream, paint, level, gap ? l->cell - 1 : l->cell);
+        if (gap && !(last && h == first + count - 1))
+            fputc(' ', stream);
+    }
+    if (!last)
+        fprintf(stream, "%*s", (int)(title_width(l) - count * l->cell), "");
 }
 
 /* `count` heads from `first` on, of maps [map, map + l->maps). */
@@ -110,11 +119,12 @@ static void print_block(FILE *stream, const struct inspection *in, const struct 
 {
     fprintf(stream, "\n%*s", LABEL, "");
     for (int m = map; m < map + l->maps; m++)
-        fprintf(stream, "%*s%-*s", m > map ? GAP : 0, "", (int)title_width(l), maps[m].title);
+        fprintf(stream, "%*s%-*s", m > map ? GAP : 0, "",
+                m < map + l->maps - 1 ? (int)title_width(l) : 0, maps[m].title);
     fprintf(stream, "\n%-*s", LABEL, "head");
     for (int m = map; m < map + l->maps; m++) {
         fprintf(stream, "%*s", m > map ? GAP : 0, "");
-        print_head_numbers(stream, l, first, count);
+        print_head_numbers(stream, l, first, count, m == map + l->maps - 1);
     }
     fputc('\n', stream);
     for (int64_t i = 0; i < in->layers; i++) {
@@ -124,7 +134,7 @@ static void print_block(FILE *stream, const struct inspection *in, const struct 
         fprintf(stream, "%-*s", LABEL, label);
         for (int m = map; m < map + l->maps; m++) {
             fprintf(stream, "%*s", m > map ? GAP : 0, "");
-            print_cells(stream, in, paint, l, &maps[m], i, first, count);
+            print_cells(stream, in, paint, l, &maps[m], i, first, count, m == map + l->maps - 1);
         }
         fputc('\n', stream);
     }

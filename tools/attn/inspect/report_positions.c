@@ -90,5 +90,5 @@ void report_positions(FILE *stream, const struct inspection *in, const struct pa
             fprintf(stream, "        |");
         print_line(stream, cells[i]);
     }
-    fprintf(stream, "  token 0%*" PRId64 "\n", COLUMNS + 2, in->tokens - 1);
+    fprintf(stream, "  token 0%*" PRId64 "\n", COLUMNS, in->tokens - 1);
 }

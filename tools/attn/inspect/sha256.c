@@ -23,6 +23,19 @@ static uint32_t rotate(uint32_t x, int by)
     return x >> by | x << (32 - by);
 }
 
+/* One of the 64 rounds. Instead of moving eight variables on by one each time, the caller moves the
+ * names: what was d has become e, what was h has become a. */
+static inline void round_of(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e, uint32_t f,
+                            uint32_t g, uint32_t *h, uint32_t word)
+{
+    uint32_t first =
+        *h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + word;
+    uint32_t second =
+        (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+    *d += first;
+    *h = first + second;
+}
+
 static void compress(struct sha256 *s, const unsigned char *block)
 {
     uint32_t w[64];
@@ -30,24 +43,25 @@ static void compress(struct sha256 *s, const unsigned char *block)
         w[t] = (uint32_t)block[4 * t] << 24 | (uint32_t)block[4 * t + 1] << 16 |
                (uint32_t)block[4 * t + 2] << 8 | (uint32_t)block[4 * t + 3];
     for (int t = 16; t < 64; t++) {
-        uint32_t a = w[t - 15], b = w[t - 2];
-        w[t] = w[t - 16] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) + w[t - 7] +
-               (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
+        uint32_t x = w[t - 15], y = w[t - 2];
+        w[t] = w[t - 16] + (rotate(x, 7) ^ rotate(x, 18) ^ x >> 3) + w[t - 7] +
+               (rotate(y, 17) ^ rotate(y, 19) ^ y >> 10);
     }
-    uint32_t v[8];
-    memcpy(v, s->state, sizeof v);
-    for (int t = 0; t < 64; t++) {
-        uint32_t e = v[4], a = v[0];
-        uint32_t first = v[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) +
-                         ((e & v[5]) ^ (~e & v[6])) + constants[t] + w[t];
-        uint32_t second = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) +
-                          ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
-        memmove(v + 1, v, 7 * sizeof *v);
-        v[4] += first;
-        v[0] = first + second;
+    uint32_t a = s->state[0], b = s->state[1], c = s->state[2], d = s->state[3];
+    uint32_t e = s->state[4], f = s->state[5], g = s->state[6], h = s->state[7];
+    for (int t = 0; t < 64; t += 8) {
+        round_of(a, b, c, &d, e, f, g, &h, constants[t] + w[t]);
+        round_of(h, a, b, &c, d, e, f, &g, constants[t + 1] + w[t + 1]);
+        round_of(g, h, a, &b, c, d, e, &f, constants[t + 2] + w[t + 2]);
+        round_of(f, g, h, &a, b, c, d, &e, constants[t + 3] + w[t + 3]);
+        round_of(e, f, g, &h, a, b, c, &d, constants[t + 4] + w[t + 4]);
+        round_of(d, e, f, &g, h, a, b, &c, constants[t + 5] + w[t + 5]);
+        round_of(c, d, e, &f, g, h, a, &b, constants[t + 6] + w[t + 6]);
+        round_of(b, c, d, &e, f, g, h, &a, constants[t + 7] + w[t + 7]);
     }
+    const uint32_t now[8] = {a, b, c, d, e, f, g, h};
     for (int i = 0; i < 8; i++)
-        s->state[i] += v[i];
+        s->state[i] += now[i];
 }
 
 void sha256_begin(struct sha256 *s)
