@@ -145,7 +145,7 @@ static void gemma(void **state)
         skip();
     struct failure f = {""};
     struct gguf *g;
-    struct tokenizer *t;
+    struct tokenizer *t = NULL;
     if (!gguf_open(&g, path, &f) || !tokenizer_from_gguf(&t, g, &f))
         fail_msg("%s", f.message);
     gguf_close(g);
