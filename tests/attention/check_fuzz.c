@@ -77,10 +77,10 @@ static void corrupt_problem(struct attention_case *c, struct random *random)
         p->struct_size = (size_t)random_between(random, 0, 400);
         break;
     case 12:
-        p->kv_heads = random_between(random, 0, p->kv_heads > 0 ? p->kv_heads : 0);
+        p->kv_heads = random_between(random, 0, c->k.extent[1]);
         break;
     default:
-        p->head_size = random_between(random, 0, p->head_size);
+        p->head_size = random_between(random, 0, c->q.extent[3]);
     }
 }
 
@@ -125,7 +125,7 @@ static void corrupt_args(struct attention_case *c, struct random *random)
         a->query_offset = NULL;
         break;
     case 5:
-        if (c->query_offset && a->batch > 0)
+        if (c->query_offset && c->k.extent[0] > 0)
             c->query_offset[0] = random_chance(random, 0.5) ? hostile_count(random)
                                                             : random_between(random, -99, 99);
         break;
@@ -134,11 +134,11 @@ static void corrupt_args(struct attention_case *c, struct random *random)
             c->prefix_lm[0] = hostile_count(random);
         break;
     case 7:
-        if (c->excluded_keys && a->batch * c->problem.heads > 0)
-            c->excluded_keys[0] = random_between(random, -3, a->keys + 3);
+        if (c->excluded_keys && c->k.origin)
+            c->excluded_keys[0] = random_between(random, -3, c->k.extent[2] + 3);
         break;
     default:
-        if (c->head_windows && c->problem.heads > 0)
+        if (c->head_windows && c->q.extent[1] > 0)
             c->head_windows[0].right = random_between(random, -4, 4);
     }
 }
@@ -151,18 +151,18 @@ static void corrupt_statistics(struct attention_case *c, struct random *random)
         s->struct_size = 0;
         break;
     case 1:
-        s->weights_count = -s->weights_count;
+        s->weights_count = random_chance(random, 0.5) ? -s->weights_count : 0;
         break;
     case 2:
         if (s->pairs_count > 0)
-            c->pairs[0].key = random_between(random, -2, c->args.keys + 2);
+            c->pairs[0].key = random_between(random, -2, c->k.extent[2] + 2);
         break;
     case 3:
         if (s->weights_count > 0) /* fewer rows fit into what was made for more */
             c->requests[0].row_end -= random_between(random, 0, 3);
         break;
     case 4:
-        if (c->segment_ids && c->args.batch * c->args.keys > 0)
+        if (c->segment_ids && c->k.extent[0] * c->k.extent[2] > 0)
             c->segment_ids[0] = (uint8_t)random_between(random, 0, 255);
         break;
     default:

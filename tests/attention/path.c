@@ -34,10 +34,24 @@ int path_check(void)
     return 0;
 }
 
+#if defined(__has_feature)
+#define HAS_FEATURE(name) __has_feature(name)
+#else
+#define HAS_FEATURE(name) 0
+#endif
+
+/* Sanitizers cost several times the time, and look for what any case shows: they are given fewer. */
+#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
+static const int64_t default_percent = 15;
+#elif defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
+static const int64_t default_percent = 35;
+#else
+static const int64_t default_percent = 100;
+#endif
+
 int64_t path_cases(int64_t count)
 {
     const char *percent = getenv("ATTN_CHECK_CASES");
-    if (percent)
-        count = count * atoll(percent) / 100;
+    count = count * (percent ? atoll(percent) : default_percent) / 100;
     return count > 0 ? count : 1;
 }

@@ -10,7 +10,7 @@ enum { PATH_SKIPPED = 77 }; /* ctest: the test is reported as skipped */
  * that says so, if this machine cannot; 1 if the library does not do as told. */
 int path_check(void);
 
-/* `count` cases, scaled by ATTN_CHECK_CASES (a percentage; default 100), at least one. */
+/* `count` cases, scaled by ATTN_CHECK_CASES (a percentage; default 100, less under a sanitizer), at least one. */
 int64_t path_cases(int64_t count);
 
 #endif
