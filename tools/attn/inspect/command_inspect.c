@@ -9,16 +9,18 @@
 #include "report.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { STATUS_INTERRUPTED = 130, MOST_THREADS = 1024 };
+enum { STATUS_INTERRUPTED = 130, MOST_THREADS = 1024, ALL_TOKENS = INT_MIN };
 
 struct arguments {
     char *text, *layers, *head, *json, *csv, *npz, *rows;
-    int tokens, threads, special, lossy;
+    int tokens; /* ALL_TOKENS or the first so many */
+    int threads, special, lossy;
     const char *model;
 };
 
@@ -77,37 +79,22 @@ static void clear_progress(void)
 
 /* ---- reports ---- */
 
-static bool write_report(const char *path, const struct inspection *in, bool json,
-                         struct failure *f)
+/* Write a report, of which commit only makes the file. What cannot be written is told here. */
+static bool write_report(struct output_file *out, const char *path, const struct inspection *in,
+                         bool json, struct failure *f)
 {
-    struct output_file out;
-    if (!output_file_open(&out, path, f))
+    if (!output_file_open(out, path, f))
         return false;
-    if (json && !report_json(out.stream, in)) {
-        output_file_discard(&out);
+    if (json && !report_json(out->stream, in))
         return fail(f, "%s: out of memory", path);
-    }
     if (!json)
-        report_csv(out.stream, in);
-    return output_file_commit(&out, f);
+        report_csv(out->stream, in);
+    return fflush(out->stream) == 0 || output_file_commit(out, f);
 }
 
 static bool is_standard_output(const char *path)
 {
     return path && strcmp(path, "-") == 0;
-}
-
-static bool write_reports(const struct arguments *a, const struct inspection *in, struct failure *f)
-{
-    if (a->json && !write_report(a->json, in, true, f))
-        return false;
-    if (a->csv && !write_report(a->csv, in, false, f))
-        return false;
-    if (is_standard_output(a->json) || is_standard_output(a->csv))
-        return true;
-    struct paint paint = paint_for(stdout);
-    report_terminal(stdout, in, &paint);
-    return true; /* main() looks at standard output */
 }
 
 /* ---- the run ---- */
@@ -126,6 +113,24 @@ static bool commit_npz(const struct inspection *in, struct npz *z, struct failur
                          ids, in->tokens, f);
     free(ids);
     return ok;
+}
+
+/* No file gets its name before all of them are written. */
+static bool write_reports(const struct arguments *a, const struct inspection *in, struct npz *z,
+                          struct failure *f)
+{
+    struct output_file json = {NULL, NULL}, csv = {NULL, NULL};
+    bool ok = (!a->json || write_report(&json, a->json, in, true, f)) &&
+              (!a->csv || write_report(&csv, a->csv, in, false, f)) &&
+              (!a->npz || commit_npz(in, z, f)) && (!a->json || output_file_commit(&json, f)) &&
+              (!a->csv || output_file_commit(&csv, f));
+    output_file_discard(&json);
+    output_file_discard(&csv);
+    if (!ok || is_standard_output(a->json) || is_standard_output(a->csv))
+        return ok;
+    struct paint paint = paint_for(stdout);
+    report_terminal(stdout, in, &paint);
+    return true; /* main() looks at standard output */
 }
 
 static bool is_inspected(const struct inspection *in, int64_t layer)
@@ -172,7 +177,7 @@ static bool inspect(const struct arguments *a, struct inspection *in, const stru
     release_interrupt();
     if (terminal)
         clear_progress();
-    return ok && write_reports(a, in, f) && (!a->npz || commit_npz(in, z, f));
+    return ok && write_reports(a, in, z, f);
 }
 
 static bool describe_cpu(struct inspection *in, struct failure *f)
@@ -190,7 +195,7 @@ static bool prepare(const struct arguments *a, struct inspection *in, struct mod
                     const struct tokenizer **tokenizer, const struct input *input,
                     struct measure_options *options, struct failure *f)
 {
-    struct input_options how = {a->tokens, a->special, a->lossy};
+    struct input_options how = {a->tokens == ALL_TOKENS ? 0 : a->tokens, a->special, a->lossy};
     in->model = model_describe(model);
     if (!describe_cpu(in, f) ||
         !parse_layers(a->layers, in->model->layers, &in->layer, &in->layers, f) ||
@@ -237,7 +242,9 @@ static int run(const struct arguments *a, const char *command)
 /* Combinations that make no sense; STATUS_OK if there is none. */
 static int check(const struct arguments *a, const char *command)
 {
-    if (a->tokens < 0)
+    struct failure f;
+    int64_t layer, head;
+    if (a->tokens != ALL_TOKENS && a->tokens < 1)
         return command_usage(command, "--tokens is %d; it may be 1 or more", a->tokens);
     if (a->threads < 0 || a->threads > MOST_THREADS)
         return command_usage(command, "--threads is %d; it may be 1 to %d", a->threads,
@@ -246,6 +253,10 @@ static int check(const struct arguments *a, const char *command)
         return command_usage(command, "--npz needs --head LAYER.HEAD, whose weights it holds");
     if (a->rows && !a->head)
         return command_usage(command, "--rows needs --head LAYER.HEAD, whose rows are meant");
+    if (a->layers && !check_layers(a->layers, &f))
+        return command_usage(command, "%s", f.message);
+    if (a->head && !parse_head(a->head, INT64_MAX, INT64_MAX, &layer, &head, &f))
+        return command_usage(command, "%s", f.message);
     if (is_standard_output(a->npz))
         return command_usage(command, "--npz is -; it may be the name of a file");
     if (is_standard_output(a->json) && is_standard_output(a->csv))
@@ -280,7 +291,7 @@ static void free_arguments(struct arguments *a)
 
 int command_inspect(int argc, const char **argv)
 {
-    struct arguments a = {0};
+    struct arguments a = {.tokens = ALL_TOKENS};
     struct poptOption table[] = {
         {"text", 't', POPT_ARG_STRING, &a.text, 0, "read this text", "FILE|-"},
         {"tokens", 'n', POPT_ARG_INT, &a.tokens, 0, "read the first N tokens only", "N"},

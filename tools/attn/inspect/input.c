@@ -120,6 +120,7 @@ bool input_tokens(struct inspection *in, const struct input *input,
         in->token[i].id = id;
         in->token[i].piece = tokenizer_piece(tokenizer, id);
         in->token[i].class = tokenizer_class(tokenizer, id);
+        in->token[i].space_before = i > 0 && list.tokens[i].begin > list.tokens[i - 1].end;
     }
     in->tokens = count;
     in->text_tokens = all;

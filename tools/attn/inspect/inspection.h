@@ -15,6 +15,7 @@
 struct inspected_token {
     int32_t id;
     struct text piece; /* what to show; untrusted: escape it (escape.h) */
+    bool space_before; /* the text has white space here that belongs to no token (WordPiece) */
     enum token_class class;
 };
 

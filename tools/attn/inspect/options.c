@@ -32,6 +32,25 @@ static bool read_span(const char **at, int64_t *first, int64_t *last)
     return read_number(at, last) && *last >= *first;
 }
 
+/* The next span of a list; *at becomes NULL behind the last. */
+static bool next_span(const char **at, int64_t *first, int64_t *last, const char *text,
+                      struct failure *f)
+{
+    if (!read_span(at, first, last) || (**at != ',' && **at != '\0'))
+        return fail(f, "--layers is '%s'; it may be a list such as 0,5,11 or 0-5,17", text);
+    *at = **at == ',' ? *at + 1 : NULL;
+    return true;
+}
+
+bool check_layers(const char *text, struct failure *f)
+{
+    int64_t first, last;
+    for (const char *at = text; at;)
+        if (!next_span(&at, &first, &last, text, f))
+            return false;
+    return true;
+}
+
 bool parse_layers(const char *text, int64_t layers, int64_t **out, int64_t *count,
                   struct failure *f)
 {
@@ -43,18 +62,12 @@ bool parse_layers(const char *text, int64_t layers, int64_t **out, int64_t *coun
         wanted[i] = true;
     for (const char *at = text; ok && at;) {
         int64_t first, last;
-        if (!read_span(&at, &first, &last) || (*at != ',' && *at != '\0')) {
-            ok = fail(f, "--layers is '%s'; it may be a list such as 0,5,11 or 0-5,17", text);
-            break;
-        }
-        if (last >= layers) {
+        ok = next_span(&at, &first, &last, text, f);
+        if (ok && last >= layers)
             ok = fail(f, "--layers names layer %" PRId64 "; the model's are 0 to %" PRId64, last,
                       layers - 1);
-            break;
-        }
-        for (int64_t i = first; i <= last; i++)
+        for (int64_t i = first; ok && i <= last; i++)
             wanted[i] = true;
-        at = *at == ',' ? at + 1 : NULL;
     }
     for (int64_t i = 0; ok && i < layers; i++)
         if (wanted[i])

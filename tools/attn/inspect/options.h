@@ -12,6 +12,9 @@
 bool parse_layers(const char *text, int64_t layers, int64_t **out, int64_t *count,
                   struct failure *f);
 
+/* Whether `text` is such a list, of whatever layers. */
+bool check_layers(const char *text, struct failure *f);
+
 /* "5.2": layer 5, head 2. */
 bool parse_head(const char *text, int64_t layers, int64_t heads, int64_t *layer, int64_t *head,
                 struct failure *f);

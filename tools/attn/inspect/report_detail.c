@@ -70,15 +70,20 @@ static void print_text_line(FILE *stream, const struct inspection *in, const str
         const struct inspected_token *token = &in->token[*at];
         char piece[ESCAPED_BYTES];
         int wide = escape_text(piece, token->piece, paint->columns - 2);
-        if (used + wide > paint->columns)
+        bool space = token->space_before && used > 2;
+        if (used + space + wide > paint->columns)
             break;
+        if (space) {
+            fputc(' ', stream);
+            strcat(below, " ");
+        }
         double level = shade(&in->detail, *at);
         paint_begin(stream, paint, level);
         fputs(piece, stream);
         paint_end(stream, paint);
         for (int i = 0; i < wide; i++)
             strcat(below, paint_glyph(level));
-        used += wide;
+        used += space + wide;
         broken = token->class == TOKEN_CLASS_NEWLINE;
     }
     fputc('\n', stream);
