@@ -95,7 +95,7 @@ void tiny_remove(struct tiny_model *model, const char *name)
             model->key[i] = model->key[--model->keys];
             return;
         }
-    assert(!"no such tensor or key");
+    assert(false && "no such tensor or key");
 }
 
 struct tiny_model *tiny_gemma3(uint32_t seed)
