@@ -79,9 +79,9 @@ static bool is_injective(const attn_layout *layout, const int64_t extent[4])
                 least_stride = stride;
             }
         }
+        if (least < 0)
+            break;
         done[least] = true;
-        if (extent[least] <= 1)
-            continue;
         if (least_stride <= reach)
             return false;
         reach += least_stride * (extent[least] - 1); /* fits: span_fits was true */

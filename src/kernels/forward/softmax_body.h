@@ -81,6 +81,14 @@ static float move_reference(struct attn_row *row, float maximum)
     if (row->sum == 0.0f) /* nothing gathered yet; d may be -inf */
         return 1.0f;
     float a = exp2f(d);
+    if (a == 0.0f && row->sum == row->sum) { /* all gathered is forgotten; d * d could be Inf */
+        row->sum = row->moment = row->moment2 = row->square = 0.0f;
+        row->mass_self = row->mass_previous = row->mass_next = 0.0f;
+        row->mass_first = row->mass_local = 0.0f;
+        row->distance_sum = 0.0f;
+        row->distance_mean = row->distance_m2 = 0.0;
+        return a;
+    }
     row->moment2 = a * (row->moment2 + 2.0f * d * row->moment + d * d * row->sum);
     row->moment = a * (row->moment + d * row->sum);
     row->square *= a * a;

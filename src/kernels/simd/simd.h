@@ -22,6 +22,8 @@ enum { LANES = ATTN_VECTOR_BYTES / 4 };
 
 typedef float vf __attribute__((vector_size(ATTN_VECTOR_BYTES)));
 typedef int32_t vi __attribute__((vector_size(ATTN_VECTOR_BYTES)));
+typedef uint32_t vu
+    __attribute__((vector_size(ATTN_VECTOR_BYTES))); /* for sums of bits that may wrap */
 /* The same in memory: aligned to an element only, and allowed to alias plain floats. */
 typedef float vf_memory __attribute__((vector_size(ATTN_VECTOR_BYTES), aligned(4), may_alias));
 
@@ -126,7 +128,7 @@ INLINE vf vf_exp2_clamped(vf x, vf *clamped)
     p = p * r + 0.24022242426872253f;
     p = p * r + 0.6931470036506653f;
     p = p * r + 1.0f;
-    vi power = ((vi)shifted << 23) + 0x3f800000;
+    vu power = ((vu)shifted << 23) + 0x3f800000u;
     return p * (vf)power;
 }
 
