@@ -185,8 +185,11 @@ static bool one(uint64_t seed, enum case_size size)
     bool fine = run(c, NULL, "serial");
     struct bits bits = snapshot(c);
     if (fine) {
-        fine &= by_executors(c, &bits) & by_later_runs(c, &bits) & by_larger_maxima(c, &bits);
-        fine &= by_layout(c, &bits) & by_company(c);
+        fine &= by_executors(c, &bits);
+        fine &= by_later_runs(c, &bits);
+        fine &= by_larger_maxima(c, &bits);
+        fine &= by_layout(c, &bits);
+        fine &= by_company(c);
         c->one_line = true;
         fine &= run(c, NULL, "one line") && same(&bits, c, "in one line");
     }
