@@ -53,9 +53,10 @@ function(attn_test_properties name labels environment timeout)
     endif()
     set_tests_properties(${attn_test_prefix}${name} PROPERTIES TIMEOUT ${timeout} LABELS "${labels}"
                                                                  SKIP_RETURN_CODE 77)
-    list(PREPEND environment "UBSAN_OPTIONS=print_stacktrace=1"
+    # GCC 12 misaligns 64-byte vectors on the stack that it fakes to detect use after return (its bug
+    # 110027), so that check stays off.
+    list(PREPEND environment "ASAN_OPTIONS=detect_stack_use_after_return=0" "UBSAN_OPTIONS=print_stacktrace=1"
          "TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1:suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp"
-         "ASAN_OPTIONS=detect_stack_use_after_return=1"
          "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0")
     set_tests_properties(${attn_test_prefix}${name} PROPERTIES ENVIRONMENT "${environment}")
 endfunction()
