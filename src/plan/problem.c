@@ -72,9 +72,11 @@ static bool is_injective(const attn_layout *layout, const int64_t extent[4])
         int least = -1;
         int64_t least_stride = 0;
         for (int axis = 0; axis < 4; axis++) {
-            int64_t stride =
-                layout->stride[axis] < 0 ? -layout->stride[axis] : layout->stride[axis];
-            if (!done[axis] && (least < 0 || stride < least_stride)) {
+            if (done[axis] || extent[axis] <= 1)
+                continue; /* the stride of a single element is never used and may be anything */
+            int64_t stride = layout->stride[axis];
+            stride = stride < 0 ? -stride : stride;
+            if (least < 0 || stride < least_stride) {
                 least = axis;
                 least_stride = stride;
             }
