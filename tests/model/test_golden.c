@@ -167,7 +167,7 @@ static void gemma3_languages(void **state)
 static void gemma3_code(void **state)
 {
     (void)state;
-    gemma3("gemma3-ring_buffer.json");
+    gemma3("gemma3-ring_buffer.c.json");
 }
 
 static void minilm(void **state)
