@@ -156,9 +156,12 @@ def options():
     yield ["--tokens", "0"], 2
     yield ["--tokens", "many"], 2
     yield ["--threads", "-1"], 2
-    yield ["--layers", "9"], None
+    yield ["--tokens", "-1"], 2
+    yield ["--layers", "9"], 1
     yield ["--layers", "1-"], 2
-    yield ["--head", "0.9"], None
+    yield ["--head", "0.9"], 1
+    yield ["--head", "0.0", "--rows", "5:500"], 1
+    yield ["--head", "0.0", "--rows", "5:5"], 2
     yield ["--head", "first"], 2
     yield ["--npz", "out.npz"], 2
     yield ["--frobnicate"], 2
@@ -196,8 +199,7 @@ def cases():
     for what, files, name in texts():
         yield "Texts", what, {MODEL: tiny[MODEL], **files}, ["inspect", MODEL, "--text", name], 1
     for words, status in options():
-        for expected in ([status] if status else [1]):
-            yield "Options", " ".join(words), tiny, inspect + words, expected
+        yield "Options", " ".join(words), tiny, inspect + words, status
     yield "Options", "no model", tiny, ["inspect"], 2
     yield "Options", "two models", tiny, ["inspect", MODEL, MODEL], 2
     yield "Options", "no such command", tiny, ["frobnicate"], 2
@@ -207,5 +209,9 @@ def cases():
 
 def interrupted_cases():
     """(what, arguments, files): runs long enough to be stopped with a report half written."""
-    yield ("an old report stays", ["bench", "short128", "--seconds", "60", "--json", "report.json"],
-           {"report.json": b"old\n"})
+    yield ("while a report is open, an old one in its place",
+           ["bench", "short128", "--seconds", "60", "--json", "report.json"], {"report.json": b"old\n"})
+    long = {MODEL: with_pair("gemma3.context_length", g.U32, 8192), "text.txt": TEXT * 190}
+    yield ("while weights are written, old ones in their place",
+           ["inspect", MODEL, "--text", "text.txt", "--head", "0.0", "--npz", "weights.npz", "--json", "report.json"],
+           {**long, "weights.npz": b"old\n", "report.json": b"old\n"})

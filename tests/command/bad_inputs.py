@@ -104,8 +104,8 @@ def interrupt(command, what, arguments, files, wait_for):
         fault = "it ended before it wrote"
     if not fault and process.returncode not in (-signal.SIGINT, 128 + signal.SIGINT):
         fault = f"exit status {process.returncode}, not that of an interrupted program: {error!r}"
-    if not fault and (SANITIZER.search(error) or error.count(b"\n") > 1):
-        fault = f"more than a sentence: {error!r}"
+    if not fault and (SANITIZER.search(error) or (process.returncode > 0 and error.count(b"\n") != 1)):
+        fault = f"not one sentence: {error!r}"
     status = "SIGINT" if process.returncode < 0 else f"exit {process.returncode}"
     how = "attn " + " ".join(arguments) + ", then Ctrl-C"
     return Outcome("Interrupted", what, how, status, clean(error), fault)

@@ -1,4 +1,5 @@
 /* `attn bench`: measure cases as shares of what this machine can do. */
+#include "base/interrupt.h"
 #include "base/output_file.h"
 #include "bench/report.h"
 #include "command.h"
@@ -117,9 +118,11 @@ static bool measure_and_write(const struct bench_options *options, struct bench_
     double begin = bench_now();
     bool ok = read_executor(options, &executor, f);
     if (ok) {
-        struct bench_setup setup = {executor, options->seconds};
+        struct bench_setup setup = {executor, options->seconds, &interrupted};
         run->threads = executor->threads;
+        interrupt_catch();
         ok = measure_all(options, &setup, run, results, &count, f);
+        interrupt_release();
     }
     run->seconds = bench_now() - begin;
     if (ok && options->json)
@@ -186,7 +189,8 @@ int command_bench(int argc, const char **argv)
         if (status == STATUS_OK && options.list)
             bench_print_list(stdout, options.pattern);
         else if (status == STATUS_OK && !run_bench(&options, &f))
-            status = command_failed(argv[0], &f);
+            status =
+                command_failed(argv[0], &f) && interrupted ? STATUS_INTERRUPTED : STATUS_FAILED;
     }
     free(json);
     poptFreeContext(context);

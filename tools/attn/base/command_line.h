@@ -11,8 +11,9 @@
 
 enum {
     STATUS_OK = 0,
-    STATUS_FAILED = 1, /* one sentence on standard error says what went wrong */
-    STATUS_USAGE = 2,  /* the command line was not understood; one sentence says where */
+    STATUS_FAILED = 1,        /* one sentence on standard error says what went wrong */
+    STATUS_USAGE = 2,         /* the command line was not understood; one sentence says where */
+    STATUS_INTERRUPTED = 130, /* Ctrl-C; as shells say 128 + SIGINT */
 };
 
 /* Print "<command>: <sentence>" on standard error; returns STATUS_FAILED. */

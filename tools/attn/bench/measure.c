@@ -46,22 +46,35 @@ static bool run_round(const struct bench_subject *subject, const struct bench_su
     return true;
 }
 
+static bool look_at_ceiling(const struct bench_setup *setup, double *ceiling, struct lists *lists,
+                            struct numbers *all_ceilings, struct failure *f)
+{
+    attn_error error;
+    if (*setup->stop)
+        return fail(f, "interrupted");
+    if (attn_ceiling_fma(ceiling, ceiling_seconds, setup->executor, &error) != ATTN_OK)
+        return fail(f, "%s", error.message);
+    numbers_add(&lists->ceilings, *ceiling);
+    numbers_add(all_ceilings, *ceiling);
+    return true;
+}
+
+/* The ceiling of a round is the better of the looks just before and just after it. */
 static bool run_rounds(const struct bench_subject *subject, const struct bench_subject *partner,
                        const struct bench_setup *setup, struct numbers *all_ceilings,
                        struct lists *lists, struct failure *f)
 {
-    double begin = bench_now(), flops = bench_case_flops(subject->c);
+    double begin = bench_now(), flops = bench_case_flops(subject->c), before, after;
+    if (!look_at_ceiling(setup, &before, lists, all_ceilings, f))
+        return false;
     for (int round = 0; round < BENCH_ROUNDS || bench_now() - begin < setup->seconds; round++) {
-        double ceiling;
-        attn_error error;
-        if (attn_ceiling_fma(&ceiling, ceiling_seconds, setup->executor, &error) != ATTN_OK)
-            return fail(f, "%s", error.message);
-        if (!run_round(subject, partner, lists, f))
+        if (!run_round(subject, partner, lists, f) ||
+            !look_at_ceiling(setup, &after, lists, all_ceilings, f))
             return false;
         double ms = numbers_spread(&lists->round_ms).median;
-        numbers_add(&lists->ceilings, ceiling);
-        numbers_add(all_ceilings, ceiling);
+        double ceiling = before > after ? before : after;
         numbers_add(&lists->shares, flops / (1e6 * ms) / ceiling);
+        before = after;
     }
     return true;
 }
@@ -125,7 +138,9 @@ bool bench_measure(const struct bench_case *c, const struct bench_setup *setup,
     bench_subject_free(&subject);
     bench_subject_free(&partner);
     bench_tensors_free(&tensors);
-    return ok || failure_prefix(f, "%s", c->name);
+    if (ok || *setup->stop)
+        return ok;
+    return failure_prefix(f, "%s", c->name);
 }
 
 bool bench_measure_reading(const struct bench_setup *setup, double *gbytes, size_t *bytes,

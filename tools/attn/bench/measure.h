@@ -1,18 +1,21 @@
 /* Measuring a case against the ceiling of the same moments.
  *
- * Clocks drift and machines are shared, so a case is measured in rounds: a short measurement of the
- * ceiling, then runs of the case and, alternately, of what stands beside it. The share is the
- * median over the rounds of (rate in the round / ceiling in the round); a ratio is the median over
- * neighbouring pairs of runs. */
+ * Clocks drift and machines are shared, so a case is measured in rounds: runs of the case and,
+ * alternately, of what stands beside it, with a short look at the ceiling before and after. The
+ * share is the median over the rounds of (rate in the round / better of the two looks); a ratio is
+ * the median over neighbouring pairs of runs. */
 #ifndef ATTN_TOOLS_BENCH_MEASURE_H
 #define ATTN_TOOLS_BENCH_MEASURE_H
 
 #include "numbers.h"
 #include "verify.h"
 
+#include <signal.h>
+
 struct bench_setup {
     const attn_executor *executor;
     double seconds; /* for each case, about; at least BENCH_ROUNDS rounds are made */
+    const volatile sig_atomic_t *stop; /* once not 0, measuring fails with "interrupted" */
 };
 enum { BENCH_ROUNDS = 5 };
 
