@@ -118,10 +118,9 @@ def check_failures(folder):
             (["--text", "long.txt"], "--tokens 192 takes the first"),
             (["--head", "2.0"], "--head is 2.0; the model's layers are 0 to 1"),
             (["--head", "0.2"], "the heads of a layer are 0 to 1"),
-            (["--head", "x"], "it may be LAYER.HEAD"),
             (["--head", "0.0", "--layers", "1"], "its layer is not among --layers 1"),
             (["--layers", "7"], "the model's are 0 to 1"),
-            (["--head", "0.0", "--rows", "5:5"], "--rows is 5:5"),
+            (["--head", "0.0", "--rows", "5:500"], "--rows is 5:500; it may be a range within 0:117"),
             (["--json", "/dev/full"], "/dev/full: cannot be written: No space left on device"),
             (["--csv", "/dev/full"], "/dev/full: cannot be written: No space left on device"),
             (["--head", "0.0", "--npz", "/dev/full"], "No space left on device"),
@@ -133,7 +132,8 @@ def check_failures(folder):
         expect(fault is None, f"{words}: {fault}")
         expect(sentence in result.stderr.decode(), f"{words}: {result.stderr!r}")
     for words in (["--npz", "w.npz"], ["--rows", "1:2"], ["--json", "-", "--csv", "-"], ["--threads", "0x"],
-                  ["--tokens", "-1"], ["--bogus"], ["extra"]):
+                  ["--tokens", "-1"], ["--tokens", "0"], ["--bogus"], ["extra"], ["--head", "x"], ["--layers", "1,"],
+                  ["--head", "0.0", "--rows", "5:5"], ["--head", "0.0", "--rows", "x"]):
         result = run(ATTN, "inspect", "m.gguf", *words, cwd=folder)
         expect(fault_of_failure(result, 2) is None, f"{words}: {fault_of_failure(result, 2)}")
     missing = run(ATTN, "inspect", "none.gguf", cwd=folder)

@@ -3,6 +3,7 @@
 #include "command_inspect.h"
 
 #include "../base/command_line.h"
+#include "../base/interrupt.h"
 #include "input.h"
 #include "measure.h"
 #include "options.h"
@@ -10,12 +11,11 @@
 
 #include <inttypes.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { STATUS_INTERRUPTED = 130, MOST_THREADS = 1024, ALL_TOKENS = INT_MIN };
+enum { MOST_THREADS = 1024, ALL_TOKENS = INT_MIN };
 
 struct arguments {
     char *text, *layers, *head, *json, *csv, *npz, *rows;
@@ -30,37 +30,6 @@ static const char notes[] =
     "FILE may be - for standard output, which then holds that report alone. Without --text a "
     "short\n"
     "text of the command's own is read. Exit status: 0 success, 1 failure, 2 usage, 130 Ctrl-C.\n";
-
-/* ---- Ctrl-C: the first one ends the run and cleans up, a second one does what it did before ---- */
-
-static volatile sig_atomic_t interrupted;
-static struct sigaction previous_action;
-
-static void on_interrupt(int number)
-{
-    if (interrupted) {
-        sigaction(number, &previous_action, NULL);
-        raise(number);
-    }
-    interrupted = 1;
-}
-
-static void catch_interrupt(void)
-{
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_interrupt;
-    sigemptyset(&action.sa_mask);
-    interrupted = 0;
-    if (sigaction(SIGINT, NULL, &previous_action) == 0 && previous_action.sa_handler != SIG_IGN)
-        sigaction(SIGINT, &action, NULL);
-}
-
-static void release_interrupt(void)
-{
-    if (previous_action.sa_handler != SIG_IGN)
-        sigaction(SIGINT, &previous_action, NULL);
-}
 
 /* ---- progress: one line of standard error, if that is a terminal ---- */
 
@@ -169,12 +138,12 @@ static bool inspect(const struct arguments *a, struct inspection *in, const stru
     bool terminal = isatty(STDERR_FILENO);
     if (terminal)
         options->progress = show_progress;
-    catch_interrupt();
+    interrupt_catch();
     options->stop = &interrupted;
     bool ok = measure(in, model, tokenizer, options, f);
     if (ok && a->json)
         ok = sha256_file(in->model->path, in->model_sha256, &interrupted, f);
-    release_interrupt();
+    interrupt_release();
     if (terminal)
         clear_progress();
     return ok && write_reports(a, in, z, f);
@@ -243,7 +212,7 @@ static int run(const struct arguments *a, const char *command)
 static int check(const struct arguments *a, const char *command)
 {
     struct failure f;
-    int64_t layer, head;
+    int64_t layer, head, begin, end;
     if (a->tokens != ALL_TOKENS && a->tokens < 1)
         return command_usage(command, "--tokens is %d; it may be 1 or more", a->tokens);
     if (a->threads < 0 || a->threads > MOST_THREADS)
@@ -256,6 +225,8 @@ static int check(const struct arguments *a, const char *command)
     if (a->layers && !check_layers(a->layers, &f))
         return command_usage(command, "%s", f.message);
     if (a->head && !parse_head(a->head, INT64_MAX, INT64_MAX, &layer, &head, &f))
+        return command_usage(command, "%s", f.message);
+    if (a->rows && !parse_rows(a->rows, INT64_MAX, &begin, &end, &f))
         return command_usage(command, "%s", f.message);
     if (is_standard_output(a->npz))
         return command_usage(command, "--npz is -; it may be the name of a file");

@@ -104,8 +104,10 @@ bool parse_rows(const char *text, int64_t tokens, int64_t *begin, int64_t *end, 
     ok = ok && *at++ == ':' && (*at == '\0' || (read_number(&at, end) && *at == '\0'));
     if (!ok)
         return fail(f, "--rows is '%s'; it may be BEGIN:END, such as 100:200", text);
-    if (*begin >= *end || *end > tokens)
+    if (*begin >= tokens || *end > tokens)
         return fail(f, "--rows is %s; it may be a range within 0:%" PRId64 ", the tokens read",
                     text, tokens);
+    if (*begin >= *end)
+        return fail(f, "--rows is %s; its end may be anything above its begin", text);
     return true;
 }
