@@ -2,16 +2,12 @@
  * sees to it that what went to standard output arrived there. */
 #include "base/output_file.h"
 #include "command.h"
+#include "inspect/command_inspect.h"
 
 #include <attn/attn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-#if __has_include("inspect/command_inspect.h")
-#include "inspect/command_inspect.h"
-#define HAVE_INSPECT 1
-#endif
 
 static const struct command {
     const char *name;
@@ -19,10 +15,8 @@ static const struct command {
     const char *summary;
     int (*run)(int argc, const char **argv);
 } commands[] = {
-#ifdef HAVE_INSPECT
     {"inspect", "attn inspect", "run a text through a model and report what every head attends to",
      command_inspect},
-#endif
     {"info", "attn info", "describe this machine, or a model file and what will run it",
      command_info},
     {"bench", "attn bench", "measure the kernels as a share of what this machine can do",
@@ -45,7 +39,7 @@ static void print_help(FILE *stream)
         "attn COMMAND --help lists the options of a command; attn --version prints the version.\n"
         "\n"
         "Exit status: 0 success; 1 a failure, told in one sentence on standard error;\n"
-        "2 a command line that was not understood.\n"
+        "2 a command line that was not understood; 130 Ctrl-C.\n"
         "ATTN_CPU=portable|avx2|avx512 in the environment chooses the kernels.\n");
 }
 
