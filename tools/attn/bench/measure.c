@@ -18,7 +18,7 @@ static void read_kernel(const attn_plan *plan, char kernel[64])
 }
 
 struct lists {
-    struct numbers case_ms, partner_ms, ratios, shares, ceilings, round_ms;
+    struct numbers case_ms, partner_ms, ratios, rates, ceilings, round_ms;
 };
 
 /* Runs of one round: the case and its partner, in changing order. */
@@ -46,35 +46,32 @@ static bool run_round(const struct bench_subject *subject, const struct bench_su
     return true;
 }
 
-static bool look_at_ceiling(const struct bench_setup *setup, double *ceiling, struct lists *lists,
+static bool look_at_ceiling(const struct bench_setup *setup, struct lists *lists,
                             struct numbers *all_ceilings, struct failure *f)
 {
+    double ceiling;
     attn_error error;
     if (*setup->stop)
         return fail(f, "interrupted");
-    if (attn_ceiling_fma(ceiling, ceiling_seconds, setup->executor, &error) != ATTN_OK)
+    if (attn_ceiling_fma(&ceiling, ceiling_seconds, setup->executor, &error) != ATTN_OK)
         return fail(f, "%s", error.message);
-    numbers_add(&lists->ceilings, *ceiling);
-    numbers_add(all_ceilings, *ceiling);
+    numbers_add(&lists->ceilings, ceiling);
+    numbers_add(all_ceilings, ceiling);
     return true;
 }
 
-/* The ceiling of a round is the better of the looks just before and just after it. */
 static bool run_rounds(const struct bench_subject *subject, const struct bench_subject *partner,
                        const struct bench_setup *setup, struct numbers *all_ceilings,
                        struct lists *lists, struct failure *f)
 {
-    double begin = bench_now(), flops = bench_case_flops(subject->c), before, after;
-    if (!look_at_ceiling(setup, &before, lists, all_ceilings, f))
+    double begin = bench_now(), flops = bench_case_flops(subject->c);
+    if (!look_at_ceiling(setup, lists, all_ceilings, f))
         return false;
     for (int round = 0; round < BENCH_ROUNDS || bench_now() - begin < setup->seconds; round++) {
         if (!run_round(subject, partner, lists, f) ||
-            !look_at_ceiling(setup, &after, lists, all_ceilings, f))
+            !look_at_ceiling(setup, lists, all_ceilings, f))
             return false;
-        double ms = numbers_spread(&lists->round_ms).median;
-        double ceiling = before > after ? before : after;
-        numbers_add(&lists->shares, flops / (1e6 * ms) / ceiling);
-        before = after;
+        numbers_add(&lists->rates, flops / (1e6 * numbers_spread(&lists->round_ms).median));
     }
     return true;
 }
@@ -86,7 +83,10 @@ static void summarise(struct lists *lists, const struct bench_subject *subject,
     result->ms = numbers_spread(&lists->case_ms);
     result->rate = bench_case_flops(subject->c) / (1e6 * result->ms.median);
     result->ceiling = numbers_spread(&lists->ceilings);
-    result->share = numbers_spread(&lists->shares);
+    struct spread rates = numbers_spread(&lists->rates);
+    double ceiling = result->ceiling.max;
+    result->share =
+        (struct spread){rates.min / ceiling, rates.median / ceiling, rates.max / ceiling};
     result->partner_ms = numbers_spread(&lists->partner_ms);
     result->ratio = numbers_spread(&lists->ratios);
     result->extra_bytes = subject->workspace_size;
@@ -98,7 +98,7 @@ static void free_lists(struct lists *lists)
     numbers_free(&lists->case_ms);
     numbers_free(&lists->partner_ms);
     numbers_free(&lists->ratios);
-    numbers_free(&lists->shares);
+    numbers_free(&lists->rates);
     numbers_free(&lists->ceilings);
     numbers_free(&lists->round_ms);
 }

@@ -1,9 +1,10 @@
 /* Measuring a case against the ceiling of the same moments.
  *
  * Clocks drift and machines are shared, so a case is measured in rounds: runs of the case and,
- * alternately, of what stands beside it, with a short look at the ceiling before and after. The
- * share is the median over the rounds of (rate in the round / better of the two looks); a ratio is
- * the median over neighbouring pairs of runs. */
+ * alternately, of what stands beside it, with a short look at the ceiling before and after each. The
+ * ceiling of a case is the best of its looks (one that other work disturbed is no ceiling); the
+ * share is the median of the rounds' rates over it; a ratio is the median over neighbouring pairs
+ * of runs. */
 #ifndef ATTN_TOOLS_BENCH_MEASURE_H
 #define ATTN_TOOLS_BENCH_MEASURE_H
 
