@@ -6,7 +6,7 @@ all: build/build.ninja
 
 # A first build takes the compiler as it comes: warnings are errors, and tests are built, in `make check`.
 build/build.ninja:
-	@cmake --preset release -D ATTN_WERROR=OFF -D ATTN_BUILD_TESTS=OFF
+	@cmake --preset release --log-level=WARNING -D ATTN_WERROR=OFF -D ATTN_BUILD_TESTS=OFF
 
 demo:
 	@scripts/demo
