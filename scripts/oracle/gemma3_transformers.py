@@ -47,16 +47,16 @@ def oracle(tokenizer, model, path, limit):
         ids = tokenizer(file.read(), return_tensors="pt").input_ids[:, :limit]
     with torch.no_grad():
         out = model(ids, output_attentions=True)
-    logits = out.logits[0].double()
-    nll = -torch.log_softmax(logits[:-1], -1).gather(1, ids[0, 1:, None])[:, 0]
-    best = logits.topk(2, dim=-1)
-    return {
-        "ids": ids[0].tolist(),
-        "nll": nll.tolist(),
-        "argmax": best.indices[:, 0].tolist(),
-        "gap": (best.values[:, 0] - best.values[:, 1]).tolist(),
-        "entropy": entropies(out.attentions),
-    }
+    result = {"ids": ids[0].tolist(), "nll": [], "argmax": [], "gap": [],
+              "entropy": entropies(out.attentions)}
+    for i, row in enumerate(out.logits[0]):
+        row = row.double()
+        best = row.topk(2)
+        result["argmax"].append(best.indices[0].item())
+        result["gap"].append((best.values[0] - best.values[1]).item())
+        if i + 1 < ids.shape[1]:
+            result["nll"].append((row.logsumexp(-1) - row[ids[0, i + 1]]).item())
+    return result
 
 
 def mean(values):

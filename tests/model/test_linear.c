@@ -69,19 +69,21 @@ static void check(const float *x, int64_t rows, const struct matrix *m, int64_t 
         }
 }
 
-/* Three matrices of different widths and types on the same rows, one with a bias. */
+/* Three matrices of different widths and types on the same rows, two with a bias. */
 static void several_products(void **state)
 {
     (void)state;
     enum { INPUTS = 70 };
     const int64_t outputs[3] = {513, 3, 1030};
     const enum tensor_type types[3] = {TENSOR_BF16, TENSOR_F32, TENSOR_BF16};
-    float bias[3] = {5, -6, 7};
+    float bias[1030];
+    for (int i = 0; i < 1030; i++)
+        bias[i] = (float)(i % 17) - 8;
     struct file_tensor tensors[3];
     struct matrix matrices[3];
     for (int i = 0; i < 3; i++) {
         tensors[i] = make_tensor(INPUTS, outputs[i], types[i], 100 * i);
-        matrices[i] = (struct matrix){&tensors[i], INPUTS, outputs[i], i == 1 ? bias : NULL};
+        matrices[i] = (struct matrix){&tensors[i], INPUTS, outputs[i], i > 0 ? bias : NULL};
     }
     struct linear *linear = linear_create(attn_default_executor());
     const int64_t counts[] = {1, 2, 255, 256, 257, 600};

@@ -5,7 +5,7 @@
  * roundings (6e-8 each) relative to that size, seven layers and the final product of 32 terms make
  * it less than 1e-4 with a wide margin; leaving out any one part of a layer changes the result by
  * more than 1e-2. */
-#include "model/model.h"
+#include "model/architecture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -272,15 +272,15 @@ static void same_bits(void **state)
     tiny_free(tiny);
 }
 
-/* An output tensor of its own, a cap on the logits, a scaled rotary embedding, a list of local
- * layers: each changes the result, and the description tells. */
+/* An output tensor of its own, a cap on the logits, a scaled rotary embedding, another pattern
+ * of local layers, a scale: each changes the result, and the description tells. */
 static void optional_settings(void **state)
 {
     (void)state;
-    enum { N = 9 };
+    enum { N = 9, VARIANTS = 5 };
     int32_t *tokens = some_tokens(N);
-    float nll[4][N];
-    for (int variant = 0; variant < 4; variant++) {
+    float nll[VARIANTS][N];
+    for (int variant = 0; variant < VARIANTS; variant++) {
         struct tiny_model *tiny = tiny_gemma3(4);
         if (variant == 1)
             tiny_set_number(tiny, "gemma3.final_logit_softcapping", 'f', 2);
@@ -290,6 +290,8 @@ static void optional_settings(void **state)
         }
         if (variant == 3)
             tiny_set_number(tiny, "gemma3.attention.sliding_window_pattern", 'i', 2);
+        if (variant == 4)
+            tiny_set_number(tiny, "gemma3.attention.scale", 'f', 0.1);
         struct model *model = open_model(tiny, false);
         const struct model_layer *layer = model_describe(model)->layer;
         for (int l = 0; l < TINY_GEMMA_LAYERS; l++) {
@@ -305,12 +307,46 @@ static void optional_settings(void **state)
         model_close(model);
         tiny_free(tiny);
     }
-    for (int variant = 1; variant < 4; variant++)
+    for (int variant = 1; variant < VARIANTS; variant++)
         assert_true(fabsf(nll[variant][N - 2] - nll[0][N - 2]) > 1e-5f);
     /* Capped at +-2, no prediction is worse than ln(70) + 4. */
     for (int i = 0; i + 1 < N; i++)
         assert_true((double)nll[1][i] < log(TINY_VOCABULARY) + 4);
     free(tokens);
+}
+
+/* Pooling by the first token is its hidden state, of length 1. */
+static void pooling_by_first_token(void **state)
+{
+    (void)state;
+    struct tiny_model *tiny = tiny_bert(6, false);
+    tiny_set_number(tiny, "bert.pooling_type", 'i', 2);
+    struct model *model = open_model(tiny, false);
+    int32_t *tokens = some_tokens(5);
+    float hidden[5 * TINY_WIDTH], embedding[TINY_WIDTH];
+    struct model_request request = model_request_init();
+    request.hidden = hidden, request.embedding = embedding;
+    assert_true(model_run(model, tokens, 5, &request, NULL));
+    double square = 0;
+    for (int i = 0; i < TINY_WIDTH; i++)
+        square += (double)hidden[i] * (double)hidden[i];
+    for (int i = 0; i < TINY_WIDTH; i++)
+        assert_true(fabs((double)embedding[i] - (double)hidden[i] / sqrt(square)) < 1e-6);
+    free(tokens);
+    model_close(model);
+    tiny_free(tiny);
+}
+
+/* The 27B size, the only one of 62 layers, has heads of 128 but scales by width / heads = 168. */
+static void scale_of_27b(void **state)
+{
+    (void)state;
+    struct settings large = {.layers = 62, .width = 5376, .heads = 32, .key_size = 128};
+    struct settings small = {.layers = 18, .width = 640, .heads = 4, .key_size = 256};
+    architecture_gemma3.adjust(&large);
+    architecture_gemma3.adjust(&small);
+    assert_true(fabs(large.scale - 1 / sqrt(168)) < 1e-15);
+    assert_true(small.scale == 0);
 }
 
 static void description(void **state)
@@ -348,6 +384,8 @@ int main(void)
         cmocka_unit_test(same_bits),
         cmocka_unit_test(optional_settings),
         cmocka_unit_test(gemma3_several_chunks),
+        cmocka_unit_test(pooling_by_first_token),
+        cmocka_unit_test(scale_of_27b),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
