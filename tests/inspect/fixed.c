@@ -15,8 +15,8 @@ static void fill_summary(attn_summary *s, double mean, double low, double high)
     s->max_all = high;
     s->mean_label = s->mean = mean;
     s->sd = mean / 4;
-    s->min = low;
-    s->max = high;
+    s->min = low + 0.125;
+    s->max = high - 0.25;
     s->p05 = mean / 2;
     s->p95 = (mean + high) / 2;
     s->histogram_low = low;
@@ -40,7 +40,7 @@ static void fill_head(struct inspected_head *h, int64_t layer, int64_t head)
     h->summary.largest_n = TOKENS;
     for (int m = 0; m < ATTN_METRICS; m++) {
         h->summary.measured[m] = true;
-        fill_summary(&h->summary.metric[m], (i + 1) / 8.0, 0, 1);
+        fill_summary(&h->summary.metric[m], (i + 1) / 8.0 + m / 1024.0, m / 64.0, 1 + m / 64.0);
     }
     fill_summary(&h->summary.metric[ATTN_METRIC_ENTROPY], 0.75 * (i + 1), 0, 5.5);
     fill_summary(&h->summary.metric[ATTN_METRIC_MAX_LOGIT], 10, 0, 20 * i);

@@ -452,7 +452,17 @@ static void test_probe(void **state)
     }
     close_to(h->scores.induction, mean[0], "induction score", 5, 1);
     close_subject(&s);
-    /* A bidirectional model has no induction; one whose context is too short has no probe. */
+    /* A model that is not causal has no induction; the rest it has. */
+    s = open_subject(false, 20);
+    struct model_description bidirectional = *s.in.model;
+    bidirectional.causal = false;
+    s.in.model = &bidirectional;
+    if (!measure(&s.in, s.model, s.tokenizer, &options, &f))
+        fail_msg("%s", f.message);
+    assert_true(isnan(s.in.head[5 * TINY_HEADS + 1].induction.mean));
+    close_to(s.in.head[5 * TINY_HEADS + 1].duplicate.mean, mean[1], "duplicate", 5, 1);
+    close_subject(&s);
+    /* One whose context is too short has no probe. */
     s = open_subject(true, 20);
     if (!measure(&s.in, s.model, s.tokenizer, &options, &f))
         fail_msg("%s", f.message);
