@@ -21,10 +21,10 @@ struct paint paint_for(FILE *stream)
     return paint;
 }
 
+/* Which of `steps` equal parts of 0 .. 1 the level is in; not of NaN. */
 static int step(double level, int steps)
 {
-    int i = (int)(level * steps);
-    return i < 0 ? 0 : i >= steps ? steps - 1 : i;
+    return level <= 0.0 ? 0 : level >= 1.0 ? steps - 1 : (int)(level * steps);
 }
 
 const char *paint_glyph(double level)
@@ -37,11 +37,12 @@ void paint_begin(FILE *stream, const struct paint *paint, double level)
 {
     if (!paint->colour)
         return;
-    int shade = step(level, SHADES);
-    if (isnan(level))
+    if (isnan(level)) {
         fputs("\x1b[2m", stream);
-    else
-        fprintf(stream, "\x1b[48;5;%dm\x1b[38;5;%dm", shades[shade], shade < SHADES / 2 ? 255 : 16);
+        return;
+    }
+    int shade = step(level, SHADES);
+    fprintf(stream, "\x1b[48;5;%dm\x1b[38;5;%dm", shades[shade], shade < SHADES / 2 ? 255 : 16);
 }
 
 void paint_end(FILE *stream, const struct paint *paint)

@@ -31,22 +31,39 @@ static void print_labels(FILE *stream, const struct inspected_head *h)
     fprintf(stream, "%s\n", h->labels ? "" : " none");
 }
 
+struct figure {
+    char text[24];
+};
+
+/* "-" for what was not measured. */
+static struct figure figure(double value, int decimals)
+{
+    struct figure f = {"-"};
+    if (isfinite(value))
+        snprintf(f.text, sizeof f.text, "%.*f", decimals, value);
+    return f;
+}
+
 static void print_figures(FILE *stream, const struct inspected_head *h)
 {
     const attn_summary *m = h->summary.metric;
     print_labels(stream, h);
-    fprintf(stream,
-            "  entropy %.3f nats (sd %.3f), %.3f of ln n; without sinks %.3f\n"
-            "  largest weight %.3f, effective keys %.1f, largest logit %.1f\n"
-            "  on itself %.3f, previous %.3f, next %.3f, first four %.3f, within 16 %.3f\n"
-            "  adds %.3f x the mean of its layer's heads\n",
-            m[ATTN_METRIC_ENTROPY].mean, m[ATTN_METRIC_ENTROPY].sd,
-            m[ATTN_METRIC_ENTROPY_NORMALIZED].mean, m[ATTN_METRIC_ENTROPY_WITHOUT_SINKS].mean,
-            m[ATTN_METRIC_MAX_WEIGHT].mean, m[ATTN_METRIC_EFFECTIVE_KEYS].mean,
-            m[ATTN_METRIC_MAX_LOGIT].max_all, m[ATTN_METRIC_MASS_SELF].mean,
-            m[ATTN_METRIC_MASS_PREVIOUS].mean, m[ATTN_METRIC_MASS_NEXT].mean,
-            m[ATTN_METRIC_MASS_FIRST].mean, m[ATTN_METRIC_MASS_LOCAL].mean,
-            h->contribution_norm_ratio);
+    fprintf(stream, "  entropy %s nats (sd %s), %s of ln n; without sinks %s\n",
+            figure(m[ATTN_METRIC_ENTROPY].mean, 3).text, figure(m[ATTN_METRIC_ENTROPY].sd, 3).text,
+            figure(m[ATTN_METRIC_ENTROPY_NORMALIZED].mean, 3).text,
+            figure(m[ATTN_METRIC_ENTROPY_WITHOUT_SINKS].mean, 3).text);
+    fprintf(stream, "  largest weight %s, effective keys %s, largest logit %s\n",
+            figure(m[ATTN_METRIC_MAX_WEIGHT].mean, 3).text,
+            figure(m[ATTN_METRIC_EFFECTIVE_KEYS].mean, 1).text,
+            figure(m[ATTN_METRIC_MAX_LOGIT].max_all, 1).text);
+    fprintf(stream, "  on itself %s, previous %s, next %s, first four %s, within 16 %s\n",
+            figure(m[ATTN_METRIC_MASS_SELF].mean, 3).text,
+            figure(m[ATTN_METRIC_MASS_PREVIOUS].mean, 3).text,
+            figure(m[ATTN_METRIC_MASS_NEXT].mean, 3).text,
+            figure(m[ATTN_METRIC_MASS_FIRST].mean, 3).text,
+            figure(m[ATTN_METRIC_MASS_LOCAL].mean, 3).text);
+    fprintf(stream, "  adds %s x the mean of its layer's heads\n",
+            figure(h->contribution_norm_ratio, 3).text);
 }
 
 /* How much a key receives, from 0 (a thousandth of the rows that see it, or less) to 1 (all of them), by
