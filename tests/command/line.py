@@ -18,7 +18,7 @@ BENCH_FIELDS = {
     "name": str, "op": str, "dtype": str, "batch": int, "heads": int, "kv_heads": int, "queries": int,
     "keys": int, "head_size": int, "head_size_v": int, "mask": str, "statistics": str, "kernel": str,
     "ms_min": float, "ms_median": float, "ms_max": float, "rate": float, "unit": str, "ceiling": str,
-    "share": float, "extra_bytes": int, "residual": float, "residual_allowed": float, "passed": bool,
+    "share": float, "quiet": bool, "extra_bytes": int, "residual": float, "residual_allowed": float, "passed": bool,
 }
 
 

@@ -87,6 +87,7 @@ static void summarise(struct lists *lists, const struct bench_subject *subject,
     double ceiling = result->ceiling.max;
     result->share =
         (struct spread){rates.min / ceiling, rates.median / ceiling, rates.max / ceiling};
+    result->quiet = result->ceiling.median > 0.9 * ceiling && result->share.median < 1;
     result->partner_ms = numbers_spread(&lists->partner_ms);
     result->ratio = numbers_spread(&lists->ratios);
     result->extra_bytes = subject->workspace_size;

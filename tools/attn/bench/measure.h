@@ -30,6 +30,7 @@ struct bench_result {
     struct spread share;      /* of the rounds, 1 = the ceiling */
     struct spread partner_ms; /* of what stands beside it; 0 when nothing does */
     struct spread ratio;      /* time of the case over that of its partner */
+    bool quiet;               /* false: other work disturbed the looks; the share says little */
     size_t extra_bytes;       /* the workspace */
     struct bench_verdict verdict;
 };

@@ -25,12 +25,12 @@ void bench_print_list(FILE *stream, const char *pattern)
 
 void bench_print_header(FILE *stream, const struct bench_run *run)
 {
-    fprintf(
-        stream,
-        "attn %s on %s, kernels %s, threads %d\n"
-        "share: of the multiply-adds this machine did in the same moments; off: largest error\n"
-        "against plain loops in double; shape: heads[/kv heads] x queries x keys x head size\n\n",
-        attn_version(), run->cpu.name, run->cpu.path, run->threads);
+    fprintf(stream,
+            "attn %s on %s, kernels %s, threads %d\n"
+            "share: of the multiply-adds this machine did in the same moments; off: largest error\n"
+            "against plain loops in double; shape: heads[/kv heads] x queries x keys x head size;\n"
+            "busy: the machine did other work meanwhile, the share says little\n\n",
+            attn_version(), run->cpu.name, run->cpu.path, run->threads);
     fprintf(stream, "%-39s %-22s %9s %6s %8s %6s %9s %7s\n", "case", "shape", "ms", "spread",
             "GFLOP/s", "share", "extra MB", "off");
     fflush(stream);
@@ -49,6 +49,8 @@ void bench_print_result(FILE *stream, const struct bench_result *result)
         fprintf(stream, "  %.3f x full", result->ratio.median);
     if (c->partner == BESIDE_PLAIN)
         fprintf(stream, "  %.3f x plain", result->ratio.median);
+    if (!result->quiet)
+        fputs("  busy", stream);
     fputs(result->verdict.passed ? "\n" : "  WRONG\n", stream);
     fflush(stream);
 }
@@ -97,13 +99,13 @@ static json_t *case_json(const struct bench_result *result)
                   c->head_size, "head_size_v", c->head_size, "mask", bench_mask_name(c->mask),
                   "statistics", bench_statistics_name(c->statistics), "kernel", result->kernel);
     json_t *measured = json_pack(
-        "{s:i, s:f, s:f, s:f, s:f, s:s, s:s, s:f, s:f, s:o, s:I, s:o, s:f, s:b}", "runs",
+        "{s:i, s:f, s:f, s:f, s:f, s:s, s:s, s:f, s:f, s:o, s:b, s:I, s:o, s:f, s:b}", "runs",
         result->runs, "ms_min", result->ms.min, "ms_median", result->ms.median, "ms_max",
         result->ms.max, "rate", result->rate, "unit", "GFLOP/s", "ceiling", "fma", "ceiling_rate",
         result->ceiling.max, "share", result->share.median, "share_spread",
-        json_spread(result->share), "extra_bytes", (json_int_t)result->extra_bytes, "residual",
-        json_number(result->verdict.residual), "residual_allowed", result->verdict.tolerance,
-        "passed", result->verdict.passed);
+        json_spread(result->share), "quiet", result->quiet, "extra_bytes",
+        (json_int_t)result->extra_bytes, "residual", json_number(result->verdict.residual),
+        "residual_allowed", result->verdict.tolerance, "passed", result->verdict.passed);
     if (object && measured) {
         json_object_update(object, measured);
         if (c->partner != ALONE)
