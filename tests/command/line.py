@@ -5,6 +5,8 @@
 
 import json
 import os
+import pty
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -147,6 +149,18 @@ class Line(unittest.TestCase):
         self.assertLessEqual(case["ms_median"], case["ms_max"])
         self.assertTrue(case["passed"])
         self.assertLess(case["residual"], case["residual_allowed"])
+
+    def test_progress_is_shown_on_a_terminal_alone(self):
+        own, other = pty.openpty()
+        result = subprocess.run([ATTN, "bench", SHORT, "--seconds", "0"], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=other, timeout=250)
+        os.close(other)
+        shown = os.read(own, 4096)
+        os.close(own)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn(SHORT.encode(), shown)
+        self.assertTrue(shown.endswith(b"\r\x1b[K"), shown)  # nothing of it is left on the screen
+        self.assertNotIn(attn_command.ESCAPE, result.stdout)
 
     def test_bench_table_and_file(self):
         with tempfile.TemporaryDirectory() as folder:
