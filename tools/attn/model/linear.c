@@ -7,8 +7,8 @@
 #include <string.h>
 
 enum {
-    PIECE_ROWS = 256,          /* rows of x in a piece */
-    PIECE_OUTPUTS = 512,       /* outputs in a piece */
+    PIECE_ROWS = 512,          /* rows of x in a piece */
+    PIECE_OUTPUTS = 320,       /* outputs in a piece */
     PANEL_FLOATS = 4 << 20,    /* room for unpacked rows: 16 MB */
     UNPACK_FLOATS = 64 * 1024, /* unpacked by one task */
     PANEL_PARTS = 8            /* matrices, or parts of one, in a panel */

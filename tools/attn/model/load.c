@@ -74,8 +74,10 @@ static bool check_shape(const struct file_tensor *t, int64_t inputs, int64_t out
                     "%lld",
                     name, (long long)t->dims[0], (long long)t->rows, (long long)inputs,
                     (long long)(outputs < 1 ? 1 : outputs));
-    return outputs <= INT32_MAX ||
-           fail(f, "tensor %s has %lld rows; the most is %d", name, (long long)outputs, INT32_MAX);
+    int64_t most = INT32_MAX / 2; /* what one row can be unpacked to, and token ids can count */
+    return (inputs <= most && outputs <= most) ||
+           fail(f, "tensor %s has %lld x %lld values; neither may be more than %lld", name,
+                (long long)inputs, (long long)outputs, (long long)most);
 }
 
 /* A small tensor as floats on the heap. The file has been shown to hold it. */
