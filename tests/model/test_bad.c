@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void refused(struct tiny_model *tiny, bool directory, const char *words)
 {
@@ -159,6 +160,45 @@ static void no_files(void **state)
     tiny_free(tiny);
 }
 
+/* 1_Pooling/config.json says how a sentence model pools; both ways at once, or none, is refused. */
+static void pooling_file(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        enum model_pooling pooling; /* NONE: refused */
+    } cases[] = {
+        {"{\"pooling_mode_cls_token\": true}", MODEL_POOLING_CLS},
+        {"{\"pooling_mode_mean_tokens\": true}", MODEL_POOLING_MEAN},
+        {"{\"pooling_mode_max_tokens\": true}", MODEL_POOLING_NONE},
+        {"{\"pooling_mode_cls_token\": true, \"pooling_mode_mean_tokens\": true}",
+         MODEL_POOLING_NONE},
+    };
+    struct tiny_model *tiny = tiny_bert(1, true);
+    tiny_write_directory(tiny);
+    char folder[96], path[128];
+    snprintf(folder, sizeof folder, "%s/1_Pooling", tiny->path);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        FILE *out = fopen(path, "w");
+        fputs(cases[i].json, out);
+        fclose(out);
+        struct failure f = {""};
+        struct model *model;
+        bool opened = model_open(&model, tiny->path, &f);
+        assert_int_equal(opened, cases[i].pooling != MODEL_POOLING_NONE);
+        if (opened)
+            assert_int_equal(model_describe(model)->pooling, cases[i].pooling);
+        else
+            assert_non_null(strstr(f.message, "1_Pooling/config.json: the pooling must be"));
+        model_close(model);
+    }
+    remove(path);
+    remove(folder);
+    tiny_free(tiny);
+}
+
 static void fails(const struct model *model, const int32_t *tokens, int64_t count,
                   const struct model_request *request, const char *sentence)
 {
@@ -266,6 +306,7 @@ int main(void)
         cmocka_unit_test(wrong_gguf),      cmocka_unit_test(wrong_kind),
         cmocka_unit_test(wrong_directory), cmocka_unit_test(no_files),
         cmocka_unit_test(wrong_requests),  cmocka_unit_test(no_tokenizer),
+        cmocka_unit_test(pooling_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
