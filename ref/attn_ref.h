@@ -29,10 +29,12 @@ typedef struct attn_ref_row {
     bool *visible;              /* [Nk] */
     double *logit;              /* [Nk] u = scale * q.k */
     double *score;              /* [Nk] s = softcap * tanh(u / softcap), or u */
-    double *weight;             /* [Nk] p = exp(s - lse) */
+    double *weight;             /* [Nk] p = exp(s - lse) = exp(s - max_score - log_sum) */
     double *o;                  /* [Dv]; zeros if args.v is NULL */
 
     double lse;
+    double
+        log_sum; /* ln sum e^(s - max_score): lse without the part that hides it where scores are huge */
     double entropy, varentropy, participation;
     double max_weight, max_logit, max_abs_logit, max_score, min_score;
     double mass_self, mass_previous, mass_next, mass_first, mass_local;

@@ -41,7 +41,7 @@ double attn_ref_softcap(const attn_problem *problem, double logit)
 }
 
 /* lse = ln sum exp s, shifted by the largest score: exact for any shift. -inf without a visible key. */
-static double log_sum_exp(const attn_ref_row *row)
+static void log_sum_exp(attn_ref_row *row)
 {
     double max = -INFINITY, sum = 0;
     for (int64_t j = 0; j < row->keys; j++)
@@ -50,7 +50,9 @@ static double log_sum_exp(const attn_ref_row *row)
     for (int64_t j = 0; j < row->keys; j++)
         if (row->visible[j])
             sum += exp(row->score[j] - max);
-    return row->visible_keys > 0 ? max + log(sum) : -INFINITY;
+    row->max_score = max;
+    row->log_sum = row->visible_keys > 0 ? log(sum) : 0;
+    row->lse = max + row->log_sum;
 }
 
 /* o = sum p v over the visible keys */
@@ -84,9 +86,9 @@ void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const 
         row->logit[j] = attn_ref_logit(problem, args, batch, head, query, j);
         row->score[j] = attn_ref_softcap(problem, row->logit[j]);
     }
-    row->lse = log_sum_exp(row);
+    log_sum_exp(row);
     for (int64_t j = 0; j < row->keys; j++)
-        row->weight[j] = row->visible[j] ? exp(row->score[j] - row->lse) : 0;
+        row->weight[j] = row->visible[j] ? exp(row->score[j] - row->max_score - row->log_sum) : 0;
     weighted_values(row, problem, args);
     attn_ref_row_statistics(row, problem, args);
 }

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-/* p ln p, 0 where p = 0. ln p is s - lse, which keeps its digits where p underflows. */
+/* p times a function of ln p, 0 where p = 0. ln p is s - lse: it keeps its digits where p underflows. */
 static double weighted(const attn_ref_row *row, int64_t key, double value)
 {
     return row->weight[key] == 0 ? 0 : row->weight[key] * value;
@@ -12,7 +12,7 @@ static double weighted(const attn_ref_row *row, int64_t key, double value)
 
 static double log_weight(const attn_ref_row *row, int64_t key)
 {
-    return row->score[key] - row->lse;
+    return row->score[key] - row->max_score - row->log_sum;
 }
 
 /* H = -sum p ln p */
@@ -146,7 +146,6 @@ void attn_ref_row_statistics(attn_ref_row *row, const attn_problem *problem, con
     row->max_weight = row->max_key < 0 ? 0 : row->weight[row->max_key];
     row->max_logit = largest(row, row->logit);
     row->max_abs_logit = largest_magnitude(row, row->logit);
-    row->max_score = largest(row, row->score);
     row->min_score = smallest(row, row->score);
     row->mass_self = mass_at(row, row->position);
     row->mass_previous = mass_at(row, row->position - 1);

@@ -72,6 +72,11 @@ static double magnitude(const attn_ref_row *row, const attn_problem *p, const at
     return fabs(attn_ref_scale(p)) * sum;
 }
 
+static double log_weight(const attn_ref_row *row, int64_t key)
+{
+    return row->score[key] - row->max_score - row->log_sum;
+}
+
 /* How much a weight p = e^l grows when its score errs by rho: p expm1(rho), but never past 1. */
 static double growth(double log_weight, double rho)
 {
@@ -169,7 +174,7 @@ static void moment_bounds(struct row_bounds *b, const attn_ref_row *row, double 
         double p = row->weight[j], delta = b->score[j];
         if (!row->visible[j] || p == 0)
             continue;
-        double centred = row->score[j] - row->lse + row->entropy;
+        double centred = log_weight(row, j) + row->entropy;
         double below = fabs(row->score[j] - row->max_score);
         double distance = fabs((double)(row->position - j));
         linear += p * fabs(centred) * delta;
@@ -223,14 +228,14 @@ void row_bounds_compute(struct row_bounds *b, const attn_ref_row *row, const att
     double shift = 0;
     for (int64_t j = 0; j < b->keys; j++)
         if (row->visible[j])
-            shift += growth(row->score[j] - row->lse, b->score[j]);
+            shift += growth(log_weight(row, j), b->score[j]);
     b->lse = row->visible_keys == 0 ? 0
-                                    : fmin(b->max_score, log1p(shift)) + acc +
+                                    : (b->max_score < 1 ? log1p(shift) : b->max_score) + acc +
                                           4 * u * (fabs(row->lse) + largest + log(n) + 1);
     b->max_weight = 0;
     for (int64_t j = 0; j < b->keys; j++) {
         double rho = b->score[j] + b->lse + 2 * exp_error + acc + 4 * u;
-        b->weight[j] = row->visible[j] ? growth(row->score[j] - row->lse, rho) + 0x1p-126 : 0;
+        b->weight[j] = row->visible[j] ? growth(log_weight(row, j), rho) + 0x1p-126 : 0;
         b->max_weight = fmax(b->max_weight, b->weight[j]);
     }
     moment_bounds(b, row, acc);

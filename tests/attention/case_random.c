@@ -75,6 +75,12 @@ static void random_shape(attn_problem *p, struct random *random, enum case_size 
         p->heads = random_between(random, 1, 2);
         p->queries = random_between(random, 100, 700);
         p->keys = random_chance(random, 0.4) ? p->queries : random_between(random, 100, 700);
+        static const int64_t borders[] = {192, 384, 512,
+                                          528, 576, 640}; /* whole blocks and panels */
+        if (random_chance(random, 0.3))
+            p->queries = pick(random, borders, 6);
+        if (random_chance(random, 0.3))
+            p->keys = pick(random, borders, 6);
         if (p->head_size > 128)
             p->head_size = 128;
         if (p->head_size_v > 128)
@@ -86,6 +92,8 @@ static void random_shape(attn_problem *p, struct random *random, enum case_size 
     p->heads = p->kv_heads * pick(random, ratios, 7);
     p->queries = random_between(random, 1, random_chance(random, 0.7) ? 14 : 50);
     p->keys = random_between(random, 1, random_chance(random, 0.7) ? 40 : 90);
+    if (random_chance(random, 0.35)) /* whole panels: blocks without a masked tail */
+        p->keys = (p->keys + 31) / 32 * 32;
     if (random_chance(random, 0.2))
         p->queries = 1;
     if (random_chance(random, 0.3))
@@ -114,7 +122,7 @@ static attn_window random_window(struct random *random, int64_t n)
     if (random_chance(random, 0.5))
         window.right = random_between(random, 0, random_chance(random, 0.5) ? 3 : n);
     if (random_chance(random, 0.3))
-        window.prefix = random_between(random, 0, random_chance(random, 0.8) ? 6 : 2 * n);
+        window.prefix = random_between(random, 0, random_chance(random, 0.6) ? 6 : 2 * n);
     if (random_chance(random, 0.05))
         window.left = random_chance(random, 0.5) ? INT32_MAX : INT32_MAX / 2;
     if (random_chance(random, 0.05))
@@ -221,6 +229,20 @@ static void random_requests(struct attention_case *c, struct random *random)
     }
 }
 
+/* Keys that weigh more the later they come: the running maximum has to follow from block to block. */
+static void rising_keys(struct attention_case *c)
+{
+    for (int axis = 0; axis < 3; axis++)
+        if (c->problem.k.stride[axis] == 0)
+            return; /* a broadcast element would rise again and again */
+    for (int64_t b = 0; b < c->k.extent[0]; b++)
+        for (int64_t h = 0; h < c->k.extent[1]; h++)
+            for (int64_t j = 0; j < c->k.extent[2]; j++)
+                for (int64_t d = 0; d < c->k.extent[3]; d++)
+                    case_element(&c->k, &c->problem.k, b, h, j)[d] *=
+                        0.3f + 3.0f * (float)j / (float)c->k.extent[2];
+}
+
 static void random_values(struct attention_case *c, struct random *random)
 {
     static const double sharpness[] = {0, 0.1, 0.5, 1, 1, 3, 10};
@@ -231,6 +253,8 @@ static void random_values(struct attention_case *c, struct random *random)
     case_fill_normal(&c->q, &p->q, random, sharp, 0);
     case_fill_normal(&c->k, &p->k, random, 1, mean);
     case_fill_normal(&c->v, &p->v, random, 1, random_chance(random, 0.3) ? 30 : 0);
+    if (!c->packed && random_chance(random, 0.25))
+        rising_keys(c);
 }
 
 struct attention_case *case_random(uint64_t seed, enum case_size size)

@@ -221,10 +221,12 @@ static void check_softmax(void (*kernel)(struct attn_softmax_call *), bool entro
                 last[2] = {(int16_t)count, (int16_t)count};
         if (b == 1)
             last[1] = first[1]; /* an empty run */
+        /* rises just past the lazy threshold, so that what was gathered before still counts */
+        const double step = b == 1 ? 2 : 6;
         for (size_t i = 0; i < size; i++)
             block[i] = random_chance(&random, 0.2)
                            ? -INFINITY
-                           : (float)(6 * random_normal(&random) + 15 * (double)(i / 800 % 3) * b);
+                           : (float)(2 * random_normal(&random) + step * (double)b);
         for (int j = 0; j < count; j++) /* row 1 sees nothing before the last block */
             if (b < 2)
                 block[ATTN_SCORE_STRIDE + j] = -INFINITY;
@@ -268,14 +270,14 @@ static void check_softmax(void (*kernel)(struct attn_softmax_call *), bool entro
                 sum += exp2(t), moment += exp2(t) * t, moment2 += exp2(t) * t * t;
                 square += exp2(2 * t);
             }
-        double bound = (3.0 * count * BLOCKS + 64) * u + 4e-7, depth = 50;
+        double bound = (3.0 * count * BLOCKS + 64) * u + 4e-7;
         near("maximum", r, (double)row[r].maximum, max, 0);
         assert_true(row[r].maximum <= row[r].reference + ATTN_LAZY_RESCALE);
         near("sum", r, (double)row[r].sum, sum, bound * sum);
         if (entropy)
-            near("moment", r, (double)row[r].moment, moment, bound * sum * depth);
+            near("moment", r, (double)row[r].moment, moment, bound * (fabs(moment) + 8 * sum));
         if (all) {
-            near("moment2", r, (double)row[r].moment2, moment2, bound * sum * depth * depth);
+            near("moment2", r, (double)row[r].moment2, moment2, bound * (moment2 + 64 * sum));
             near("square", r, (double)row[r].square, square, 2 * bound * square);
         }
     }

@@ -228,11 +228,12 @@ static void minus_infinity(void **state)
 static void giant_late_key(void **state)
 {
     (void)state;
-    static const float giants[] = {1e3f, 1e10f, 1e25f, 1e37f};
-    for (int g = 0; g < 8; g++) {
+    static const float giants[] = {20, 26, 32, 1e3f, 1e10f, 1e25f, 1e37f};
+    for (int g = 0; g < 14; g++) {
         struct random random = {(uint64_t)g};
         attn_problem p = attn_problem_init(1, 2, 1, 20, 1200, 3);
         p.scale = 1;
+        p.alignment = ATTN_TOP_LEFT; /* all masses but the giant's lie in the first block */
         attn_statistics_wanted wanted = attn_statistics_wanted_init((1u << 23) - 1);
         wanted.segments = 1, wanted.top_keys = 3;
         struct case_options options = case_options_init(&p);
@@ -257,6 +258,37 @@ static void giant_late_key(void **state)
         }
         case_destroy(c);
     }
+}
+
+/* NaN and Inf in late blocks of keys, of which some rows see the poison and some do not. */
+static void late_poison(void **state)
+{
+    (void)state;
+    static const int64_t places[] = {511, 512, 700, 1023, 1024, 1099};
+    for (int at = 0; at < 6; at++)
+        for (int values = 0; values < 2; values++) {
+            struct random random = {(uint64_t)at};
+            attn_problem p = attn_problem_init(1, 2, 1, 210, 1100, 20);
+            p.causal = true;
+            p.alignment = ATTN_OFFSET;
+            p.window = (attn_window){150, -1, at % 2 ? 5 : 0};
+            int64_t offset = places[at] - 20 < 890 ? places[at] - 20 : 890;
+            struct case_options options = case_options_init(&p);
+            struct attention_case *c = case_create(&p, &options);
+            c->values = "one hostile element in a late block";
+            c->args.query_offset = &offset;
+            case_fill_normal(&c->q, &p.q, &random, 1, 0);
+            case_fill_normal(&c->k, &p.k, &random, 1, 0);
+            case_fill_normal(&c->v, &p.v, &random, 1, 0);
+            const struct tensor *tensor = values ? &c->v : &c->k;
+            case_element(tensor, values ? &p.v : &p.k, 0, 0, places[at])[7] =
+                at % 2 ? NAN : INFINITY;
+            attn_error error;
+            if (case_run(c, NULL, &error) != ATTN_OK)
+                fail_msg("%s", error.message);
+            assert_int_equal(case_compare(c, &record), 0);
+            case_destroy(c);
+        }
 }
 
 /* One visible key has weight 1: its value comes through bit by bit, whatever its score. */
@@ -340,7 +372,8 @@ int main(void)
         cmocka_unit_test(poisoned_elements), cmocka_unit_test(unseen_keys),
         cmocka_unit_test(extreme_scores),    cmocka_unit_test(denormals),
         cmocka_unit_test(minus_infinity),    cmocka_unit_test(single_key),
-        cmocka_unit_test(giant_late_key),    cmocka_unit_test(blind_rows),
+        cmocka_unit_test(giant_late_key),    cmocka_unit_test(late_poison),
+        cmocka_unit_test(blind_rows),
     };
     status = cmocka_run_group_tests_name("check_values", tests, NULL, NULL);
     record_print(&record);
