@@ -196,7 +196,8 @@ static void random_masks(struct attention_case *c, struct random *random)
         size_t count = (size_t)(batch * heads * p->excluded_keys);
         c->args.excluded_keys = c->excluded_keys = need(count, sizeof *c->excluded_keys);
         for (size_t i = 0; i < count; i++)
-            c->excluded_keys[i] = random_between(random, -1, nk - 1);
+            c->excluded_keys[i] =
+                random_chance(random, 0.2) ? nk - 1 : random_between(random, -1, nk - 1);
     }
 }
 
