@@ -119,8 +119,8 @@ static inline attn_layout attn_layout_bshd(attn_dtype dtype, int64_t heads, int6
 /* Where query i stands among the keys: its position is p = i + offset. Causal masks, windows and
  * distances are told from positions, whether or not the mask is causal. */
 typedef enum attn_alignment {
-    ATTN_BOTTOM_RIGHT =
-        0, /* offset = Nk - Nq: the last query stands at the last key (FlashAttention) */
+    /* offset = Nk - Nq: the last query stands at the last key (FlashAttention) */
+    ATTN_BOTTOM_RIGHT = 0,
     ATTN_TOP_LEFT = 1, /* offset = 0 (PyTorch's is_causal) */
     ATTN_OFFSET = 2,   /* offset = args.query_offset[b], one per sequence */
 } attn_alignment;
@@ -142,7 +142,6 @@ struct attn_statistics;        /* attn/stats.h */
 typedef struct attn_problem {
     size_t struct_size; /* sizeof(attn_problem) */
 
-    /* Counts and lengths are at most 2^31 - 1. */
     /* Counts and lengths are at most 2^31 - 1. */
     int64_t batch;       /* B, at most; >= 0 */
     int64_t heads;       /* Hq, exactly; >= 0 */
@@ -242,8 +241,8 @@ typedef struct attn_args {
 
     int64_t batch, queries, keys; /* this run's B, Nq, Nk; 0 .. the plan's maxima */
 
-    const void *q, *k,
-        *v;     /* by the plan's layouts; NULL where the tensor is empty; v only if o is given */
+    /* By the plan's layouts; NULL where the tensor is empty; v is read only if o is given. */
+    const void *q, *k, *v;
     void *o;    /* NULL: only lse and statistics are wanted, and v is not read */
     float *lse; /* [B, Hq, Nq] contiguous: ln(sum(exp(s))), natural log; or NULL */
 
@@ -251,8 +250,8 @@ typedef struct attn_args {
     const attn_window *head_windows; /* [Hq]; with problem.head_windows, else NULL */
     const int64_t *prefix_lm;    /* at b * prefix_lm_stride[0] + h * prefix_lm_stride[1]; >= 0 */
     int64_t prefix_lm_stride[2]; /* default {1, 0}: one per sequence */
-    const int64_t
-        *excluded_keys; /* [B, Hq, problem.excluded_keys], in any order, -1 = none; NULL if 0 */
+    /* [B, Hq, problem.excluded_keys], in any order, -1 = none; NULL if 0 */
+    const int64_t *excluded_keys;
 
     const struct attn_statistics *statistics; /* with problem.statistics, else NULL */
 } attn_args;
