@@ -18,7 +18,9 @@ static attn_status run_flight(struct attn_run_state *run, const attn_executor *e
         status =
             attn_launch(executor, heads * run->row_blocks.count, attn_task_forward, run, error);
     if (!status && attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS))
-        status = attn_launch(executor, heads * run->key_blocks, attn_task_columns, run, error);
+        status =
+            attn_launch(executor, heads * attn_int64_div_up(run->key_blocks, ATTN_COLUMN_BLOCKS),
+                        attn_task_columns, run, error);
     if (!status && attn_plan_wants(plan, ATTN_STAT_WEIGHTS) && run->row_blocks.count > 0)
         status =
             attn_launch(executor, run->statistics->weights_count, attn_task_weights, run, error);

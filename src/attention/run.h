@@ -45,8 +45,7 @@ void attn_task_pack(void *argument, int64_t index, int worker);     /* flight_co
 void attn_task_segments(void *argument, int64_t index, int worker); /* B * key_blocks */
 void attn_task_forward(void *argument, int64_t index,
                        int worker); /* heads of flight * row blocks */
-void attn_task_columns(void *argument, int64_t index,
-                       int worker); /* heads of flight * key blocks */
+void attn_task_columns(void *argument, int64_t index, int worker); /* heads of flight * stripes */
 void attn_task_viewers(void *argument, int64_t index, int worker); /* B * Hq */
 void attn_task_weights(void *argument, int64_t index, int worker); /* weights_count */
 void attn_task_pair(void *argument, int64_t index, int worker);    /* pairs_count */

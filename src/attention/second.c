@@ -23,40 +23,53 @@ static void call_for_group(struct attn_weights_call *call, const struct attn_blo
     };
 }
 
-/* Column mass of one block of keys: all rows, in order; f32 within a block of rows, double across. */
+/* Add what a block of rows gives to each key of a block of keys: f32 within the block, double across. */
+static void add_columns(const struct attn_block *block, const struct attn_run_state *run,
+                        const struct attn_place *place, struct attn_scratch *scratch,
+                        double *totals)
+{
+    memset(scratch->column_sums, 0, ATTN_BLOCK_KEYS * sizeof(float));
+    for (int group = 0; group < block->groups; group++) {
+        struct attn_weights_call call;
+        call_for_group(&call, block, run, place, scratch, group);
+        call.column_sums = scratch->column_sums + block->key_first[group];
+        run->plan->kernels->weights(&call);
+    }
+    for (int j = 0; j < block->keys; j++)
+        totals[j] += (double)scratch->column_sums[j];
+}
+
+/* Column mass of ATTN_COLUMN_BLOCKS blocks of keys: all rows, in order; queries are packed once for all of
+ * these blocks. */
 void attn_task_columns(void *argument, int64_t index, int worker)
 {
     struct attn_run_state *run = argument;
     const struct attn_plan *plan = run->plan;
     const int64_t group_heads = plan->problem.heads / plan->problem.kv_heads;
-    const int64_t head = index / run->key_blocks, key_block = index % run->key_blocks;
+    const int64_t stripes = attn_int64_div_up(run->key_blocks, ATTN_COLUMN_BLOCKS);
+    const int64_t head = index / stripes, first = index % stripes * ATTN_COLUMN_BLOCKS;
+    const int64_t last = attn_int64_min(first + ATTN_COLUMN_BLOCKS, run->key_blocks);
+    const int64_t begin = first * plan->block_keys;
+    const int64_t end = attn_int64_min(last * plan->block_keys, run->args->keys);
     struct attn_scratch scratch = attn_workspace_scratch(&run->workspace, plan, worker);
     struct attn_place place = attn_run_place(run, head / group_heads, head % group_heads);
     struct attn_mask mask = attn_run_mask(run, place.batch, place.head);
-    const int64_t begin = key_block * plan->block_keys;
-    const int keys = (int)attn_int64_min(plan->block_keys, run->args->keys - begin);
 
-    for (int j = 0; j < keys; j++)
+    for (int64_t j = 0; j < end - begin; j++)
         scratch.column_totals[j] = 0.0;
     for (int64_t row = 0; row < run->args->queries; row += run->row_blocks.rows) {
         struct attn_block block;
         int rows = (int)attn_int64_min(run->row_blocks.rows, run->args->queries - row);
-        if (attn_mask_tile(&mask, row, row + rows, begin, begin + keys) == ATTN_TILE_SKIP)
+        if (attn_mask_tile(&mask, row, row + rows, begin, end) == ATTN_TILE_SKIP)
             continue;
         attn_block_rows(&block, run, &place, &scratch, row, rows);
-        attn_block_scores(&block, run, &place, &mask, &scratch, key_block, false);
-        memset(scratch.column_sums, 0, ATTN_BLOCK_KEYS * sizeof(float));
-        for (int group = 0; group < block.groups; group++) {
-            struct attn_weights_call call;
-            call_for_group(&call, &block, run, &place, &scratch, group);
-            call.column_sums = scratch.column_sums + block.key_first[group];
-            plan->kernels->weights(&call);
-        }
-        for (int j = 0; j < keys; j++)
-            scratch.column_totals[j] += (double)scratch.column_sums[j];
+        for (int64_t key_block = first; key_block < last; key_block++)
+            if (attn_block_scores(&block, run, &place, &mask, &scratch, key_block, false))
+                add_columns(&block, run, &place, &scratch,
+                            scratch.column_totals + (key_block - first) * plan->block_keys);
     }
     int64_t at = (place.batch * plan->problem.heads + place.head) * run->args->keys + begin;
-    for (int j = 0; j < keys; j++)
+    for (int64_t j = 0; j < end - begin; j++)
         run->statistics->column_mass[at + j] = (float)scratch.column_totals[j];
 }
 

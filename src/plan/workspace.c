@@ -34,7 +34,7 @@ static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena
     scratch->top_scores = take(arena, rows, top, sizeof(float));
     scratch->column_sums = take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, 1, sizeof(float));
     scratch->column_totals =
-        take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, 1, sizeof(double));
+        take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, ATTN_COLUMN_BLOCKS, sizeof(double));
 }
 
 void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *arena,

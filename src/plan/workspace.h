@@ -6,6 +6,8 @@
 #include "base/arena.h"
 #include "plan/plan.h"
 
+enum { ATTN_COLUMN_BLOCKS = 4 }; /* blocks of keys whose column mass is one task */
+
 /* One worker's: a block of rows against one block of keys after the other. */
 struct attn_scratch {
     float *queries;        /* [groups][Dk][rows] */

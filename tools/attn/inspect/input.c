@@ -90,10 +90,7 @@ static int64_t choose_count(const struct inspection *in, const struct input *inp
 
 static void note_digest(struct inspection *in, const struct input *input)
 {
-    struct sha256 digest;
-    sha256_begin(&digest);
-    sha256_add(&digest, input->data, input->bytes);
-    sha256_end(&digest, in->text_sha256);
+    sha256_of(input->data, input->bytes, in->text_sha256);
 }
 
 bool input_tokens(struct inspection *in, const struct input *input,

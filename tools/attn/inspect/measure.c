@@ -5,6 +5,7 @@
 #include "detail.h"
 #include "probe.h"
 #include "rows.h"
+#include "without_sinks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -16,11 +17,11 @@ struct measurement {
     const struct measure_options *options;
     struct classes classes;
     struct row_arrays rows;
-    float *scratch;        /* [tokens] */
-    float *rest;           /* [layer_heads, tokens]: entropy without sinks */
-    int32_t *rest_visible; /* likewise: keys left */
-    int64_t *excluded;     /* [layer_heads, ATTN_SUMMARY_SINKS] */
-    int64_t next_layer;    /* index into in->layer */
+    struct without_sinks rest;
+    float *scratch;           /* [layer_heads, tokens] */
+    struct failure *failures; /* [layer_heads]: what a head's reduction said, "" = nothing */
+    const struct model_attention *attention; /* of the layer at work */
+    int64_t next_layer;                      /* index into in->layer */
 };
 
 struct measure_options measure_options_init(void)
@@ -33,30 +34,25 @@ static bool measurement_create(struct measurement *m, struct inspection *in,
                                const struct measure_options *options, struct failure *f)
 {
     *m = (struct measurement){.in = in, .options = options};
-    size_t n = (size_t)in->tokens, heads = (size_t)in->layer_heads, all;
     if (!classes_create(&m->classes, in->token, in->tokens, f) ||
         !row_arrays_create(&m->rows, in->layer_heads, in->tokens, m->classes.segments,
-                           m->classes.segment_ids, f))
+                           m->classes.segment_ids, f) ||
+        !without_sinks_create(&m->rest, in->layer_heads, in->tokens, f))
         return false;
-    if (!__builtin_mul_overflow(n, heads * sizeof *m->rest, &all)) {
-        m->scratch = malloc(n * sizeof *m->scratch);
-        m->rest = malloc(all);
-        m->rest_visible = malloc(all);
-        m->excluded = malloc(heads * ATTN_SUMMARY_SINKS * sizeof *m->excluded);
-    }
-    if (!m->scratch || !m->rest || !m->rest_visible || !m->excluded)
-        return fail(f, "out of memory for the statistics of %zu tokens", n);
-    return true;
+    /* without_sinks_create has allocated as much: the size fits */
+    m->scratch = malloc((size_t)in->layer_heads * (size_t)in->tokens * sizeof *m->scratch);
+    m->failures = calloc((size_t)in->layer_heads, sizeof *m->failures);
+    return (m->scratch && m->failures) ||
+           fail(f, "out of memory for the statistics of %lld tokens", (long long)in->tokens);
 }
 
 static void measurement_destroy(struct measurement *m)
 {
     classes_destroy(&m->classes);
     row_arrays_destroy(&m->rows);
+    without_sinks_destroy(&m->rest);
     free(m->scratch);
-    free(m->rest);
-    free(m->rest_visible);
-    free(m->excluded);
+    free(m->failures);
 }
 
 /* ---- the observer ---- */
@@ -93,59 +89,43 @@ static attn_head_rows rows_of_head(const struct measurement *m, int64_t h)
                              m->in->tokens, m->in->tokens, m->rows.wanted.segments, 0, h);
 }
 
-/* The second sweep: entropy of what is left when each head's largest sinks are hidden. *found is false if
- * no head of the layer has a key with enough viewers. */
+/* The largest sinks of each head, and the entropy of what is left without them. */
 static bool entropy_without_sinks(struct measurement *m, const struct model_attention *attention,
-                                  bool *found, struct failure *f)
+                                  struct failure *f)
 {
     attn_error error;
-    *found = false;
     for (int64_t h = 0; h < m->in->layer_heads; h++) {
         attn_sink sinks[ATTN_SUMMARY_SINKS];
         attn_head_rows rows = rows_of_head(m, h);
         if (attn_find_sinks(sinks, rows.column_mass, rows.column_viewers, rows.keys,
                             m->options->rules.sink_viewers, &error) != ATTN_OK)
             return fail(f, "sinks: %s", error.message);
-        for (int i = 0; i < ATTN_SUMMARY_SINKS; i++) {
-            m->excluded[h * ATTN_SUMMARY_SINKS + i] = sinks[i].key;
-            *found |= sinks[i].key >= 0;
-        }
+        for (int i = 0; i < ATTN_SUMMARY_SINKS; i++)
+            m->rest.sinks[h * ATTN_SUMMARY_SINKS + i] = sinks[i].key;
     }
-    if (!*found)
-        return true;
-    attn_statistics_wanted wanted =
-        attn_statistics_wanted_init(ATTN_STAT_ENTROPY | ATTN_STAT_VISIBLE_KEYS);
-    attn_problem problem = *attention->problem;
-    problem.excluded_keys = ATTN_SUMMARY_SINKS;
-    problem.statistics = &wanted;
-    attn_statistics statistics = attn_statistics_init();
-    statistics.entropy = m->rest;
-    statistics.visible_keys = m->rest_visible;
-    attn_args args = *attention->args;
-    args.v = NULL;
-    args.o = NULL;
-    args.lse = NULL;
-    args.excluded_keys = m->excluded;
-    args.statistics = &statistics;
-    if (attn_forward(&problem, &args, attention->executor, &error) != ATTN_OK)
-        return fail(f, "entropy without sinks: %s", error.message);
-    return true;
+    return without_sinks_measure(&m->rest, attention, m->rows.statistics.entropy,
+                                 m->rows.statistics.visible_keys, f);
 }
 
-static bool reduce_head(struct measurement *m, const struct model_attention *attention, int64_t h,
-                        bool without_sinks, struct failure *f)
+/* One head of the layer at work; heads do not share anything, so each is a task. */
+static void reduce_head(void *argument, int64_t h, int worker)
 {
+    (void)worker;
+    struct measurement *m = argument;
+    const struct model_attention *attention = m->attention;
     struct inspection *in = m->in;
     struct inspected_head *head = &in->head[m->next_layer * in->layer_heads + h];
     attn_head_rows rows = rows_of_head(m, h);
-    if (without_sinks && m->excluded[h * ATTN_SUMMARY_SINKS] >= 0) {
-        rows.entropy_without_sinks = m->rest + h * in->tokens;
-        rows.visible_without_sinks = m->rest_visible + h * in->tokens;
+    if (m->rest.sinks[h * ATTN_SUMMARY_SINKS] >= 0) {
+        rows.entropy_without_sinks = m->rest.entropy + h * in->tokens;
+        rows.visible_without_sinks = m->rest.visible + h * in->tokens;
     }
     attn_error error;
-    if (attn_summarize_head(&head->summary, &rows, &m->options->rules, m->scratch, &error) !=
-        ATTN_OK)
-        return fail(f, "summary: %s", error.message);
+    if (attn_summarize_head(&head->summary, &rows, &m->options->rules, m->scratch + h * in->tokens,
+                            &error) != ATTN_OK) {
+        fail(&m->failures[h], "summary: %s", error.message);
+        return;
+    }
     head->layer = attention->layer;
     head->head = h;
     head->kv_head = h / (in->layer_heads / in->model->kv_heads);
@@ -155,6 +135,22 @@ static bool reduce_head(struct measurement *m, const struct model_attention *att
     head->scores.special =
         classes_special(&m->classes, &head->summary, m->options->rules.sink_above);
     head->contribution_norm = attention->contribution ? attention->contribution[h] : NAN;
+}
+
+static bool reduce_heads(struct measurement *m, const struct model_attention *attention,
+                         struct failure *f)
+{
+    const attn_executor *executor = attention->executor;
+    const int64_t heads = m->in->layer_heads;
+    m->attention = attention;
+    if (!executor)
+        for (int64_t h = 0; h < heads; h++)
+            reduce_head(m, h, 0);
+    else if (executor->parallel_for(executor->context, heads, reduce_head, m) != 0)
+        return fail(f, "the executor failed");
+    for (int64_t h = 0; h < heads; h++)
+        if (m->failures[h].message[0] != '\0')
+            return fail(f, "%s", m->failures[h].message);
     return true;
 }
 
@@ -164,15 +160,13 @@ static bool after(void *context, const struct model_attention *attention, struct
     struct inspection *in = m->in;
     if (!is_wanted(m, attention->layer))
         return true;
-    bool without_sinks;
-    if (!entropy_without_sinks(m, attention, &without_sinks, f))
+    if (!entropy_without_sinks(m, attention, f))
+        return false;
+    if (!reduce_heads(m, attention, f))
         return false;
     double layer_mean = 0.0;
-    for (int64_t h = 0; h < in->layer_heads; h++) {
-        if (!reduce_head(m, attention, h, without_sinks, f))
-            return false;
+    for (int64_t h = 0; h < in->layer_heads; h++)
         layer_mean += in->head[m->next_layer * in->layer_heads + h].contribution_norm;
-    }
     layer_mean /= (double)in->layer_heads;
     for (int64_t h = 0; h < in->layer_heads; h++) {
         struct inspected_head *head = &in->head[m->next_layer * in->layer_heads + h];
@@ -192,12 +186,14 @@ static bool after(void *context, const struct model_attention *attention, struct
 
 /* ---- progress ---- */
 
-static void probe_progress(void *context, int seed)
+static void probe_progress(void *context, int64_t layer, int64_t layers, double done)
 {
     const struct measure_options *o = context;
     char what[64];
-    snprintf(what, sizeof what, "random probe %d of %d", seed + 1, (int)PROBE_SEEDS);
-    o->progress(o->progress_context, what, (double)seed / PROBE_SEEDS);
+    int64_t shown = layer < layers ? layer + 1 : layers;
+    snprintf(what, sizeof what, "random probes, layer %lld of %lld", (long long)shown,
+             (long long)layers);
+    o->progress(o->progress_context, what, done);
 }
 
 static void layer_progress(void *context, int64_t layer, int64_t layers, double done)

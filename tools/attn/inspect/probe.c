@@ -11,11 +11,10 @@ struct probe {
     const struct inspection *in;
     attn_statistics_wanted wanted;
     attn_statistics statistics;
-    attn_pair *pairs;   /* [layer_heads, PROBE_WORDS, KINDS] */
+    attn_pair *pairs;   /* [PROBE_SEEDS, layer_heads, PROBE_WORDS, KINDS] */
     float *weights;     /* likewise */
     int64_t next_layer; /* index into in->layer */
-    int seed;
-    double *scores; /* [heads, KINDS, PROBE_SEEDS]: mean over rows */
+    double *scores;     /* [heads, KINDS, PROBE_SEEDS]: mean over rows */
 };
 
 /* splitmix64 (Steele, Lea and Flood 2014). */
@@ -78,13 +77,14 @@ static bool after(void *context, const struct model_attention *attention, struct
     (void)f;
     if (!wanted_layer(p, attention->layer))
         return true;
-    for (int64_t h = 0; h < p->in->layer_heads; h++)
+    const int64_t heads = p->in->layer_heads;
+    for (int64_t i = 0; i < PROBE_SEEDS * heads; i++)
         for (int64_t kind = 0; kind < KINDS; kind++) {
             double sum = 0.0;
             for (int64_t row = 0; row < PROBE_WORDS; row++)
-                sum += (double)p->weights[(h * PROBE_WORDS + row) * KINDS + kind];
-            int64_t head = p->next_layer * p->in->layer_heads + h;
-            p->scores[(head * KINDS + kind) * PROBE_SEEDS + p->seed] = sum / PROBE_WORDS;
+                sum += (double)p->weights[(i * PROBE_WORDS + row) * KINDS + kind];
+            int64_t seed = i / heads, head = p->next_layer * heads + i % heads;
+            p->scores[(head * KINDS + kind) * PROBE_SEEDS + seed] = sum / PROBE_WORDS;
         }
     p->next_layer++;
     return true;
@@ -93,7 +93,7 @@ static bool after(void *context, const struct model_attention *attention, struct
 static bool probe_create(struct probe *p, const struct inspection *in, int64_t first_row,
                          struct failure *f)
 {
-    size_t pairs = (size_t)in->layer_heads * PROBE_WORDS * KINDS;
+    size_t pairs = PROBE_SEEDS * (size_t)in->layer_heads * PROBE_WORDS * KINDS;
     *p = (struct probe){.in = in};
     p->pairs = calloc(pairs, sizeof *p->pairs);
     p->weights = calloc(pairs, sizeof *p->weights);
@@ -102,7 +102,9 @@ static bool probe_create(struct probe *p, const struct inspection *in, int64_t f
         return fail(f, "out of memory for the probe");
     for (size_t i = 0; i < pairs; i++) {
         int64_t row = first_row + (int64_t)(i / KINDS) % PROBE_WORDS;
-        p->pairs[i].head = (int64_t)i / (PROBE_WORDS * KINDS);
+        int64_t head = (int64_t)i / (PROBE_WORDS * KINDS);
+        p->pairs[i].batch = head / in->layer_heads;
+        p->pairs[i].head = head % in->layer_heads;
         p->pairs[i].query = row;
         p->pairs[i].key = row - kind_distance[i % KINDS];
     }
@@ -143,50 +145,68 @@ static void keep_scores(struct inspection *in, const struct probe *p)
     in->probe_seeds = PROBE_SEEDS;
 }
 
+/* The ids that go around the words of a probe; false if this model cannot take one. */
+struct frame {
+    int32_t first, last; /* -1 = none */
+    int64_t words;       /* where they begin */
+    int64_t count;       /* of the whole probe */
+};
+
+static bool frame_of(struct frame *frame, const struct inspection *in,
+                     const struct tokenizer *tokenizer)
+{
+    frame->first = tokenizer_first_id(tokenizer);
+    frame->last = tokenizer_last_id(tokenizer);
+    frame->words = frame->first >= 0;
+    frame->count = frame->words + 2 * PROBE_WORDS + (frame->last >= 0);
+    return frame->count <= in->model->context_length;
+}
+
+/* All probes, one behind the other. */
+static void write_probes(int32_t *tokens, const struct frame *frame, int32_t *words, int64_t count)
+{
+    for (int seed = 0; seed < PROBE_SEEDS; seed++, tokens += frame->count) {
+        uint64_t random = (uint64_t)seed + 1;
+        draw_words(words, count, &random);
+        if (frame->first >= 0)
+            tokens[0] = frame->first;
+        for (int64_t i = 0; i < PROBE_WORDS; i++)
+            tokens[frame->words + i] = tokens[frame->words + PROBE_WORDS + i] = words[i];
+        if (frame->last >= 0)
+            tokens[frame->count - 1] = frame->last;
+    }
+}
+
 bool probe_run(struct inspection *in, const struct model *model, const struct tokenizer *tokenizer,
                const attn_executor *executor, const volatile sig_atomic_t *stop,
-               void (*progress)(void *context, int seed), void *progress_context, struct failure *f)
+               void (*progress)(void *context, int64_t layer, int64_t layers, double done),
+               void *progress_context, struct failure *f)
 {
-    const struct probe_score none = {NAN, NAN};
-    for (int64_t i = 0; i < in->heads; i++)
-        in->head[i].induction = in->head[i].duplicate = in->head[i].previous_probe = none;
-    int32_t tokens[2 * PROBE_WORDS + 2];
-    int64_t before_words = 0, count;
-    if (tokenizer_first_id(tokenizer) >= 0)
-        tokens[before_words++] = tokenizer_first_id(tokenizer);
-    count = before_words + 2 * PROBE_WORDS;
-    if (tokenizer_last_id(tokenizer) >= 0)
-        tokens[count++] = tokenizer_last_id(tokenizer);
-    if (count > in->model->context_length)
+    struct frame frame;
+    if (!frame_of(&frame, in, tokenizer))
         return true;
     int32_t *words = malloc(((size_t)tokenizer_size(tokenizer) + 1) * sizeof *words);
-    if (!words)
-        return fail(f, "out of memory for the probe");
-    int64_t word_count = list_words(tokenizer, words);
-    if (word_count < PROBE_WORDS) {
-        free(words);
-        return true;
+    int32_t *tokens = malloc((size_t)(PROBE_SEEDS * frame.count) * sizeof *tokens);
+    int64_t word_count = words && tokens ? list_words(tokenizer, words) : PROBE_WORDS;
+    bool ok = (words && tokens) || fail(f, "out of memory for the probe");
+    if (ok && word_count >= PROBE_WORDS) {
+        struct probe p;
+        write_probes(tokens, &frame, words, word_count);
+        struct model_observer observer = {&p, before, arguments, after};
+        struct model_request request = model_request_init();
+        request.sequences = PROBE_SEEDS;
+        request.executor = executor;
+        request.observer = &observer;
+        request.stop = stop;
+        request.progress = progress;
+        request.progress_context = progress_context;
+        ok = probe_create(&p, in, frame.words + PROBE_WORDS, f) &&
+             model_run(model, tokens, PROBE_SEEDS * frame.count, &request, f);
+        if (ok)
+            keep_scores(in, &p);
+        probe_destroy(&p);
     }
-    struct probe p;
-    bool ok = probe_create(&p, in, before_words + PROBE_WORDS, f);
-    struct model_observer observer = {&p, before, arguments, after};
-    struct model_request request = model_request_init();
-    request.executor = executor;
-    request.observer = &observer;
-    request.stop = stop;
-    for (p.seed = 0; ok && p.seed < PROBE_SEEDS; p.seed++) {
-        uint64_t random = (uint64_t)p.seed + 1;
-        if (progress)
-            progress(progress_context, p.seed);
-        draw_words(words, word_count, &random);
-        for (int64_t i = 0; i < PROBE_WORDS; i++)
-            tokens[before_words + i] = tokens[before_words + PROBE_WORDS + i] = words[i];
-        p.next_layer = 0;
-        ok = model_run(model, tokens, count, &request, f);
-    }
-    if (ok)
-        keep_scores(in, &p);
-    probe_destroy(&p);
+    free(tokens);
     free(words);
     return ok;
 }

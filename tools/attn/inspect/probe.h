@@ -16,11 +16,11 @@
 enum { PROBE_SEEDS = 8, PROBE_WORDS = 64 };
 
 /* Fill the three scores of each inspected head, and in->probe_seeds. A model that cannot take the
- * probe (a context too short, or fewer than 64 words in its vocabulary) keeps NaN and 0. `progress`
- * is called before each seed; it may be NULL. */
+ * probe (a context too short, or fewer than 64 words in its vocabulary) keeps NaN and 0. All seeds run
+ * at once, as sequences that do not see each other. `progress` is model_request's; it may be NULL. */
 bool probe_run(struct inspection *in, const struct model *model, const struct tokenizer *tokenizer,
                const attn_executor *executor, const volatile sig_atomic_t *stop,
-               void (*progress)(void *context, int seed), void *progress_context,
-               struct failure *f);
+               void (*progress)(void *context, int64_t layer, int64_t layers, double done),
+               void *progress_context, struct failure *f);
 
 #endif

@@ -31,8 +31,9 @@ static void head_row(void *argument, int64_t r)
     const struct rotary_table *table = &run->rotary[h->layer->local];
     if (table->cosine == NULL)
         return;
-    const float *cosine = table->cosine + row * (s->rotary_size / 2);
-    const float *sine = table->sine + row * (s->rotary_size / 2);
+    int64_t position = row % run->length;
+    const float *cosine = table->cosine + position * (s->rotary_size / 2);
+    const float *sine = table->sine + position * (s->rotary_size / 2);
     enum rotary_kind kind = run->model->architecture->rotary;
     rotate_row(kind, q, s->heads, s->key_size, s->rotary_size, cosine, sine);
     rotate_row(kind, k, s->kv_heads, s->key_size, s->rotary_size, cosine, sine);
@@ -58,8 +59,9 @@ static bool project_chunk(struct run *run, int64_t l, int64_t first, int64_t row
 static attn_problem layer_problem(const struct run *run, int64_t l)
 {
     const struct settings *s = &run->model->settings;
-    int64_t n = run->count;
-    attn_problem problem = attn_problem_init(1, s->heads, s->kv_heads, n, n, s->key_size);
+    int64_t n = run->length;
+    attn_problem problem =
+        attn_problem_init(run->request->sequences, s->heads, s->kv_heads, n, n, s->key_size);
     problem.head_size_v = s->value_size;
     problem.q = attn_layout_bshd(ATTN_F32, s->heads, n, s->key_size);
     problem.k = attn_layout_bshd(ATTN_F32, s->kv_heads, n, s->key_size);

@@ -9,7 +9,7 @@ struct embedding {
     const struct run *run;
     const float *token_type; /* [width], or NULL */
     float scale;
-    float *position; /* [count, width], or NULL: the first positions, unpacked */
+    float *position; /* [count, width], or NULL: the positions of the rows, unpacked */
 };
 
 static void embed_row(void *argument, int64_t r)
@@ -25,7 +25,8 @@ static void embed_row(void *argument, int64_t r)
     if (e->token_type != NULL)
         add_row(x, e->token_type, width);
     if (e->position != NULL) {
-        matrix_unpack(&model->part[PART_POSITIONS].matrix, r, 1, e->position + r * width);
+        matrix_unpack(&model->part[PART_POSITIONS].matrix, r % e->run->length, 1,
+                      e->position + r * width);
         add_row(x, e->position + r * width, width);
     }
     const struct norm *norm = &model->part[PART_EMBEDDING_NORM].norm;

@@ -108,8 +108,8 @@ struct model_attention {
 };
 
 /* Each function may be NULL, may fail (which ends the run), and is called once per layer, in order,
- * on the thread that called model_run. `problem` has batch 1, queries = keys = count, and q, k, v,
- * o laid out [count, heads, size]. */
+ * on the thread that called model_run. `problem` has batch = sequences, queries = keys = count / sequences,
+ * and q, k, v, o laid out [sequences, queries, heads, size]. */
 struct model_observer {
     void *context; /* first argument of each function */
 
@@ -129,6 +129,11 @@ struct model_observer {
 /* ---- Running -------------------------------------------------------------------------------------- */
 
 struct model_request {
+    /* The tokens are this many texts of equal length, one behind the other, that do not see each other:
+     * the batch of attention. Unpacking weights is shared. Default 1; with more, only an observer can
+     * look at the run. */
+    int64_t sequences;
+
     const attn_executor *executor;         /* NULL = one thread */
     const struct model_observer *observer; /* NULL = nobody watches */
 
@@ -151,7 +156,7 @@ struct model_request {
     float *gap;      /* its logit minus the second's, >= 0 */
 };
 
-/* Every field NULL. */
+/* One sequence, everything else NULL. */
 struct model_request model_request_init(void);
 
 /* Run `count` >= 1 tokens. Fails, naming the token, when one is not in the vocabulary; when count

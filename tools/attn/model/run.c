@@ -8,6 +8,7 @@ struct model_request model_request_init(void)
 {
     struct model_request request;
     memset(&request, 0, sizeof request);
+    request.sequences = 1;
     return request;
 }
 
@@ -60,7 +61,8 @@ double layer_projection_work(const struct run *run)
 double layer_attention_work(const struct run *run, int64_t layer)
 {
     const struct settings *s = &run->model->settings;
-    double n = (double)run->count, seen = s->causal ? n / 2 : n;
+    double n = (double)run->count, length = (double)run->length;
+    double seen = s->causal ? length / 2 : length;
     if (run->model->layer[layer].local && (double)s->window < seen)
         seen = (double)s->window;
     return n * seen * (double)s->heads * (double)(s->key_size + s->value_size);
@@ -163,9 +165,15 @@ static bool check_request(const struct model *model, const int32_t *tokens, int6
     const struct model_description *d = &model->description;
     if (count < 1)
         return fail(f, "the text has no tokens; a run needs at least 1");
-    if (count > d->context_length)
+    if (request->sequences < 1 || count % request->sequences != 0)
+        return fail(f, "%lld tokens are not %lld sequences of one length", (long long)count,
+                    (long long)request->sequences);
+    if (request->sequences > 1 && wants_output(request))
+        return fail(f, "%lld sequences at once have no output; it may be one",
+                    (long long)request->sequences);
+    if (count / request->sequences > d->context_length)
         return fail(f, "the text has %lld tokens, but the model's context holds %lld",
-                    (long long)count, (long long)d->context_length);
+                    (long long)(count / request->sequences), (long long)d->context_length);
     for (int64_t i = 0; i < count; i++)
         if (tokens[i] < 0 || tokens[i] >= d->vocabulary)
             return fail(f, "token %lld is %d, but the vocabulary has ids 0 to %lld", (long long)i,
@@ -220,9 +228,9 @@ static bool prepare_rotary(struct run *run, struct failure *f)
         rotary_frequencies(local ? s->rotary_base_local : s->rotary_base,
                            local ? 1 : s->rotary_factor, s->rotary_size, frequency);
         struct angles angles = {table, frequency, s->rotary_size / 2};
-        ok = allocate_floats(&table->cosine, run->count, s->rotary_size / 2, f) &&
-             allocate_floats(&table->sine, run->count, s->rotary_size / 2, f) &&
-             run_rows(run, run->count, angles_row, &angles, f);
+        ok = allocate_floats(&table->cosine, run->length, s->rotary_size / 2, f) &&
+             allocate_floats(&table->sine, run->length, s->rotary_size / 2, f) &&
+             run_rows(run, run->length, angles_row, &angles, f);
     }
     free(frequency);
     return ok;
@@ -286,7 +294,8 @@ bool model_run(const struct model *model, const int32_t *tokens, int64_t count,
                       .request = request,
                       .executor = request->executor,
                       .tokens = tokens,
-                      .count = count};
+                      .count = count,
+                      .length = count / request->sequences};
     bool ok = prepare_run(&run, f) && run_advance(&run, 0, 0, f) && embed_tokens(&run, f) &&
               run_layers(&run, f);
     free_run(&run);

@@ -16,8 +16,9 @@ struct run {
     const struct model_request *request;
     const attn_executor *executor;
     const int32_t *tokens;
-    int64_t count; /* tokens */
-    int64_t chunk; /* rows at once */
+    int64_t count;  /* tokens of all sequences */
+    int64_t length; /* tokens of one sequence: positions begin anew */
+    int64_t chunk;  /* rows at once */
 
     float *x;                      /* [count, width] */
     float *q, *k, *v, *o;          /* [count, heads, size] */
