@@ -7,6 +7,17 @@
 
 enum { LANES = 16 };
 
+/* The activation of a feed-forward part is the one loop here that a run feels (3% of attn inspect with the
+ * baseline's vectors): the compiler makes it for wider ones too, and the loader takes the best. Sanitizers
+ * are not set up when the loader does, so that their builds go without. Contraction is off for this file:
+ * the bits are the same on every machine. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__OPTIMIZE__) && !defined(__clang__) &&   \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDE
+#endif
+
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint32_t integer_lanes __attribute__((vector_size(LANES * sizeof(uint32_t))));
 
@@ -171,7 +182,7 @@ void rotary_angles(const double *frequency, int64_t count, int64_t position, flo
 }
 
 /* x/2 (1 + tanh u) = x / (1 + e^-2u), here and in the next one with 16 floats at once. */
-static void gelu_tanh(float *x, int64_t size)
+WIDE static void gelu_tanh(float *x, int64_t size)
 {
     for (int64_t i = 0; i < size; i += LANES) {
         lanes v = load(x + i, size - i);
@@ -180,7 +191,7 @@ static void gelu_tanh(float *x, int64_t size)
     }
 }
 
-static void silu(float *x, int64_t size)
+WIDE static void silu(float *x, int64_t size)
 {
     for (int64_t i = 0; i < size; i += LANES) {
         lanes v = load(x + i, size - i);
