@@ -89,22 +89,36 @@ static attn_head_rows rows_of_head(const struct measurement *m, int64_t h)
                              m->in->tokens, m->in->tokens, m->rows.wanted.segments, 0, h);
 }
 
-/* The largest sinks of each head, and the entropy of what is left without them. */
-static bool entropy_without_sinks(struct measurement *m, const struct model_attention *attention,
-                                  struct failure *f)
+/* A task for each head of the layer at work; what went wrong is in m->failures. */
+static bool for_each_head(struct measurement *m, attn_task task, struct failure *f)
 {
+    const attn_executor *executor = m->attention->executor;
+    const int64_t heads = m->in->layer_heads;
+    if (!executor)
+        for (int64_t h = 0; h < heads; h++)
+            task(m, h, 0);
+    else if (executor->parallel_for(executor->context, heads, task, m) != 0)
+        return fail(f, "the executor failed");
+    for (int64_t h = 0; h < heads; h++)
+        if (m->failures[h].message[0] != '\0')
+            return fail(f, "%s", m->failures[h].message);
+    return true;
+}
+
+static void find_sinks(void *argument, int64_t h, int worker)
+{
+    (void)worker;
+    struct measurement *m = argument;
+    attn_sink sinks[ATTN_SUMMARY_SINKS];
+    attn_head_rows rows = rows_of_head(m, h);
     attn_error error;
-    for (int64_t h = 0; h < m->in->layer_heads; h++) {
-        attn_sink sinks[ATTN_SUMMARY_SINKS];
-        attn_head_rows rows = rows_of_head(m, h);
-        if (attn_find_sinks(sinks, rows.column_mass, rows.column_viewers, rows.keys,
-                            m->options->rules.sink_viewers, &error) != ATTN_OK)
-            return fail(f, "sinks: %s", error.message);
-        for (int i = 0; i < ATTN_SUMMARY_SINKS; i++)
-            m->rest.sinks[h * ATTN_SUMMARY_SINKS + i] = sinks[i].key;
+    if (attn_find_sinks(sinks, rows.column_mass, rows.column_viewers, rows.keys,
+                        m->options->rules.sink_viewers, &error) != ATTN_OK) {
+        fail(&m->failures[h], "sinks: %s", error.message);
+        return;
     }
-    return without_sinks_measure(&m->rest, attention, m->rows.statistics.entropy,
-                                 m->rows.statistics.visible_keys, f);
+    for (int i = 0; i < ATTN_SUMMARY_SINKS; i++)
+        m->rest.sinks[h * ATTN_SUMMARY_SINKS + i] = sinks[i].key;
 }
 
 /* One head of the layer at work; heads do not share anything, so each is a task. */
@@ -137,32 +151,17 @@ static void reduce_head(void *argument, int64_t h, int worker)
     head->contribution_norm = attention->contribution ? attention->contribution[h] : NAN;
 }
 
-static bool reduce_heads(struct measurement *m, const struct model_attention *attention,
-                         struct failure *f)
-{
-    const attn_executor *executor = attention->executor;
-    const int64_t heads = m->in->layer_heads;
-    m->attention = attention;
-    if (!executor)
-        for (int64_t h = 0; h < heads; h++)
-            reduce_head(m, h, 0);
-    else if (executor->parallel_for(executor->context, heads, reduce_head, m) != 0)
-        return fail(f, "the executor failed");
-    for (int64_t h = 0; h < heads; h++)
-        if (m->failures[h].message[0] != '\0')
-            return fail(f, "%s", m->failures[h].message);
-    return true;
-}
-
 static bool after(void *context, const struct model_attention *attention, struct failure *f)
 {
     struct measurement *m = context;
     struct inspection *in = m->in;
     if (!is_wanted(m, attention->layer))
         return true;
-    if (!entropy_without_sinks(m, attention, f))
-        return false;
-    if (!reduce_heads(m, attention, f))
+    m->attention = attention;
+    if (!for_each_head(m, find_sinks, f) ||
+        !without_sinks_measure(&m->rest, attention, m->rows.statistics.entropy,
+                               m->rows.statistics.visible_keys, f) ||
+        !for_each_head(m, reduce_head, f))
         return false;
     double layer_mean = 0.0;
     for (int64_t h = 0; h < in->layer_heads; h++)

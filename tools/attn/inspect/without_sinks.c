@@ -2,10 +2,17 @@
 #include "without_sinks.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { CHUNK = 256 }; /* rows that are judged, and run again, together */
+enum {
+    CHUNK = 256,    /* rows that are judged together */
+    RUN_CHUNKS = 4, /* the most that are run again together */
+};
+
+/* Sinks that hold more than this leave the identity too few digits: its error is that of a weight
+ * (some 1e-6) times ln(1 / p) over what they leave. */
+static const double most_mass = 0.9;
 
 bool without_sinks_create(struct without_sinks *w, int64_t heads, int64_t tokens, struct failure *f)
 {
@@ -36,6 +43,8 @@ struct look {
     const float *entropy;
     const int32_t *visible;
     int64_t chunks;
+    atomic_bool failed;
+    struct failure failure; /* the first task's that failed */
 };
 
 static const float *element(const void *tensor, const attn_layout *layout, int64_t head,
@@ -84,7 +93,7 @@ static double log_weight(const struct model_attention *a, int64_t head, int64_t 
     return score - (double)a->args->lse[head * a->args->queries + query];
 }
 
-/* One row by the identity; false if its sinks hold more than half of it (or something is not finite). */
+/* One row by the identity; false if its sinks hold too much of it (or something is not finite). */
 static bool row_by_identity(const struct look *look, int64_t head, int64_t row)
 {
     struct without_sinks *w = look->w;
@@ -107,7 +116,7 @@ static bool row_by_identity(const struct look *look, int64_t head, int64_t row)
     }
     double rest = ((double)look->entropy[at] + sum) / (1.0 - mass) + log1p(-mass);
     w->entropy[at] = rest < 0.0 ? 0.0f : (float)rest;
-    return mass <= 0.5 && isfinite(rest);
+    return mass <= most_mass && isfinite(rest);
 }
 
 static void look_at_chunk(void *argument, int64_t index, int worker)
@@ -163,36 +172,55 @@ static bool run_rows_again(const struct look *look, int64_t head, int64_t begin,
     args.excluded_keys = excluded;
     args.statistics = &statistics;
     attn_error error;
-    return attn_forward(&problem, &args, look->attention->executor, &error) == ATTN_OK ||
+    return attn_forward(&problem, &args, NULL, &error) == ATTN_OK ||
            fail(f, "entropy without sinks: %s", error.message);
 }
 
-static bool run_chunks_again(const struct look *look, struct failure *f)
+/* The needed chunks among RUN_CHUNKS of one head, in one run from the first to the last: a task of its own,
+ * as runs of so few rows would not keep several threads busy. */
+static void run_stretch(void *argument, int64_t index, int worker)
 {
-    for (int64_t head = 0; head < look->w->heads; head++) {
-        const unsigned char *needed = look->w->chunk_needed + head * look->chunks;
-        for (int64_t chunk = 0; chunk < look->chunks; chunk++) {
-            int64_t begin = chunk;
-            while (chunk < look->chunks && needed[chunk])
-                chunk++;
-            int64_t end = chunk * CHUNK < look->w->tokens ? chunk * CHUNK : look->w->tokens;
-            if (chunk > begin && !run_rows_again(look, head, begin * CHUNK, end, f))
-                return false;
+    (void)worker;
+    struct look *look = argument;
+    const int64_t stretches = (look->chunks + RUN_CHUNKS - 1) / RUN_CHUNKS;
+    const int64_t head = index / stretches, first = index % stretches * RUN_CHUNKS;
+    const unsigned char *needed = look->w->chunk_needed + head * look->chunks;
+    int64_t begin = -1, end = -1;
+    for (int64_t chunk = first; chunk < first + RUN_CHUNKS && chunk < look->chunks; chunk++)
+        if (needed[chunk]) {
+            begin = begin < 0 ? chunk : begin;
+            end = chunk + 1;
         }
-    }
+    if (begin < 0)
+        return;
+    int64_t rows_end = end * CHUNK < look->w->tokens ? end * CHUNK : look->w->tokens;
+    struct failure f;
+    if (!run_rows_again(look, head, begin * CHUNK, rows_end, &f) &&
+        !atomic_exchange(&look->failed, true))
+        look->failure = f;
+}
+
+static bool run_tasks_of(const struct look *look, int64_t count, attn_task task)
+{
+    const attn_executor *executor = look->attention->executor;
+    if (executor)
+        return executor->parallel_for(executor->context, count, task, (void *)look) == 0;
+    for (int64_t index = 0; index < count; index++)
+        task((void *)look, index, 0);
     return true;
 }
 
 bool without_sinks_measure(struct without_sinks *w, const struct model_attention *attention,
                            const float *entropy, const int32_t *visible, struct failure *f)
 {
-    struct look look = {w, attention, entropy, visible, (w->tokens + CHUNK - 1) / CHUNK};
-    const attn_executor *executor = attention->executor;
-    const int64_t tasks = w->heads * look.chunks;
-    if (!executor)
-        for (int64_t index = 0; index < tasks; index++)
-            look_at_chunk(&look, index, 0);
-    else if (executor->parallel_for(executor->context, tasks, look_at_chunk, &look) != 0)
+    struct look look = {.w = w,
+                        .attention = attention,
+                        .entropy = entropy,
+                        .visible = visible,
+                        .chunks = (w->tokens + CHUNK - 1) / CHUNK};
+    const int64_t stretches = (look.chunks + RUN_CHUNKS - 1) / RUN_CHUNKS;
+    if (!run_tasks_of(&look, w->heads * look.chunks, look_at_chunk) ||
+        !run_tasks_of(&look, w->heads * stretches, run_stretch))
         return fail(f, "the executor failed");
-    return run_chunks_again(&look, f);
+    return !look.failed || fail(f, "%s", look.failure.message);
 }

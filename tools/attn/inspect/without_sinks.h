@@ -1,6 +1,6 @@
 /* The entropy of what is left of each row when the largest sinks of its head are hidden.
  *
- * Where the sinks hold at most half of a row, it follows from what the row's own pass measured: with p_j
+ * Where the sinks hold at most 0.9 of a row, it follows from what the row's own pass measured: with p_j
  * the weights of the sinks S and P their sum (math: the entropy of two parts),
  *
  *     H_rest = (H + sum_S p ln p) / (1 - P) + ln(1 - P).
@@ -19,7 +19,7 @@ struct without_sinks {
     int64_t *sinks;   /* [heads, ATTN_SUMMARY_SINKS]: keys, -1 = none; the caller fills them */
     float *entropy;   /* [heads, tokens] */
     int32_t *visible; /* [heads, tokens]: keys left */
-    unsigned char *chunk_needed; /* [heads, chunks]: some row's sinks hold more than half */
+    unsigned char *chunk_needed; /* [heads, chunks]: some row's sinks hold too much */
 };
 
 bool without_sinks_create(struct without_sinks *w, int64_t heads, int64_t tokens,

@@ -23,21 +23,39 @@ struct contribution {
     atomic_bool failed;
 };
 
+struct grams {
+    const struct matrix *output;
+    int64_t size, width;
+    float *weights, *gram;
+    atomic_bool failed;
+};
+
+static void unpack_output_row(void *argument, int64_t r)
+{
+    const struct grams *g = argument;
+    matrix_unpack(g->output, r, 1, g->weights + r * g->output->inputs);
+}
+
+static void gram_task(void *argument, int64_t h, int worker)
+{
+    (void)worker;
+    struct grams *g = argument;
+    const float *weights = g->weights + h * g->size;
+    if (!multiply(true, false, g->size, g->size, g->width, weights, g->output->inputs, weights,
+                  g->output->inputs, g->gram + h * g->size * g->size, g->size))
+        atomic_store(&g->failed, true);
+}
+
 static bool head_grams(const struct run *run, const struct matrix *output, float *gram,
                        struct failure *f)
 {
     const struct settings *s = &run->model->settings;
-    int64_t size = s->value_size, width = s->width;
-    float *weights;
-    if (!allocate_floats(&weights, width, output->inputs, f))
-        return false;
-    matrix_unpack(output, 0, width, weights);
-    bool ok = true;
-    for (int64_t h = 0; ok && h < s->heads; h++)
-        ok = multiply(true, false, size, size, width, weights + h * size, output->inputs,
-                      weights + h * size, output->inputs, gram + h * size * size, size) ||
-             fail(f, "oneDNN could not multiply matrices");
-    free(weights);
+    struct grams g = {.output = output, .size = s->value_size, .width = s->width, .gram = gram};
+    bool ok = allocate_floats(&g.weights, s->width, output->inputs, f) &&
+              run_rows(run, s->width, unpack_output_row, &g, f) &&
+              run_tasks(run->executor, s->heads, gram_task, &g, f) &&
+              (!g.failed || fail(f, "oneDNN could not multiply matrices"));
+    free(g.weights);
     return ok;
 }
 
