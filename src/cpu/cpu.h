@@ -33,10 +33,19 @@ const struct attn_cpu_info *attn_cpu_info(void);
 /* Sets of instructions that kernels are compiled for, worst first. Code of a path may use
  *     portable  the compiler's baseline (x86-64: SSE2; AArch64: Advanced SIMD)
  *     avx2      + avx2 fma f16c
- *     avx512    + avx512f avx512bw avx512dq avx512vl */
-enum attn_path { ATTN_PATH_PORTABLE, ATTN_PATH_AVX2, ATTN_PATH_AVX512, ATTN_PATH_COUNT };
+ *     avx512    + avx512f avx512bw avx512dq avx512vl
+ *     avx512_bf16  + avx512_bf16, for tensors of bf16; others go as on avx512
+ *     neon      Advanced SIMD, with shapes of its own (AArch64 alone; all others are of x86-64) */
+enum attn_path {
+    ATTN_PATH_PORTABLE,
+    ATTN_PATH_AVX2,
+    ATTN_PATH_AVX512,
+    ATTN_PATH_AVX512_BF16,
+    ATTN_PATH_NEON,
+    ATTN_PATH_COUNT
+};
 
-/* "portable", "avx2", "avx512". */
+/* "portable", "avx2", "avx512", ... */
 const char *attn_path_name(enum attn_path path);
 
 /* Whether these features are enough for the path. */

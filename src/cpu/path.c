@@ -8,7 +8,8 @@
 #include "base/error.h"
 #include "cpu/cpu.h"
 
-static const char *const names[ATTN_PATH_COUNT] = {"portable", "avx2", "avx512"};
+static const char *const names[ATTN_PATH_COUNT] = {"portable", "avx2", "avx512", "avx512_bf16",
+                                                   "neon"};
 
 const char *attn_path_name(enum attn_path path)
 {
@@ -25,6 +26,10 @@ bool attn_path_runs_on(enum attn_path path, const struct attn_cpu_features *f)
     case ATTN_PATH_AVX512:
         return f->avx2 && f->fma && f->f16c && f->avx512f && f->avx512bw && f->avx512dq &&
                f->avx512vl;
+    case ATTN_PATH_AVX512_BF16:
+        return attn_path_runs_on(ATTN_PATH_AVX512, f) && f->avx512_bf16;
+    case ATTN_PATH_NEON:
+        return f->asimd;
     case ATTN_PATH_COUNT:
         break;
     }

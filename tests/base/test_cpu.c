@@ -1,5 +1,5 @@
 /* The choice of a kernel path, given features and a wish; cache sizes that cannot be; and ATTN_CPU as a
- * process sees it: this program runs itself with the variable set. */
+ * process sees it: a child that has not asked before, with the variable set. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -104,32 +104,6 @@ static void cache_sizes_are_credible(void **state)
     assert_ptr_equal(info, attn_cpu_info());
 }
 
-static const char *this_program;
-
-/* Status and sentence of attn_path_choose in a process where ATTN_CPU has this value, as one line. */
-static void ask_process(const char *value, char *line, size_t size)
-{
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        setenv("ATTN_CPU", value, 1);
-        execl("/proc/self/exe", this_program, "choose", (char *)NULL);
-        _exit(127);
-    }
-    close(ends[1]);
-    FILE *file = fdopen(ends[0], "r");
-    assert_non_null(file);
-    if (!fgets(line, (int)size, file))
-        line[0] = '\0';
-    fclose(file);
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
 static int choose_twice(void)
 {
     enum attn_path path = ATTN_PATH_COUNT;
@@ -140,6 +114,32 @@ static int choose_twice(void)
     printf("%s %s|%s\n", attn_status_name(first),
            path == ATTN_PATH_COUNT ? "-" : attn_path_name(path), error.message);
     return first == second ? 0 : 1;
+}
+
+/* Status and sentence of attn_path_choose in a process where ATTN_CPU has this value, as one line. */
+static void ask_process(const char *value, char *line, size_t size)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    fflush(stdout); /* what waits there is the parent's to print */
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        setenv("ATTN_CPU", value, 1);
+        int result = choose_twice();
+        fflush(stdout);
+        _exit(result);
+    }
+    close(ends[1]);
+    FILE *file = fdopen(ends[0], "r");
+    assert_non_null(file);
+    if (!fgets(line, (int)size, file))
+        line[0] = '\0';
+    fclose(file);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void the_environment_is_read(void **state)
@@ -161,11 +161,8 @@ static void the_environment_is_read(void **state)
     }
 }
 
-int main(int count, char **arguments)
+int main(void)
 {
-    this_program = arguments[0];
-    if (count == 2 && strcmp(arguments[1], "choose") == 0)
-        return choose_twice();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_best_path_is_taken),
         cmocka_unit_test(a_wish_is_followed_or_refused),

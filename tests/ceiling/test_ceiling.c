@@ -25,8 +25,20 @@ static const struct attn_ceiling_loops *loops_here(int path)
     return attn_ceiling_loops_of((enum attn_path)path);
 }
 
-/* Every lane of chain i begins at 1 + i and takes four steps x -> x / 2 + 1 in a round: all values have few
- * bits, so the sum is exact. */
+/* Every lane of chain i begins at 1 + i and takes four steps x -> x / 2 + 1 (AArch64: x -> x + 1 / 2) in a
+ * round: all values have few bits, so the sum is exact. */
+#if defined(__aarch64__)
+static float step_of(float x)
+{
+    return x + 0.5f;
+}
+#else
+static float step_of(float x)
+{
+    return x / 2 + 1;
+}
+#endif
+
 static void multiply_adds_are_done_and_counted(void **state)
 {
     (void)state;
@@ -34,7 +46,8 @@ static void multiply_adds_are_done_and_counted(void **state)
         const struct attn_ceiling_loops *loops = loops_here(path);
         if (!loops)
             continue;
-        int lanes = path == ATTN_PATH_AVX512 ? 16 : path == ATTN_PATH_AVX2 ? 8 : 4;
+        bool widest = path == ATTN_PATH_AVX512 || path == ATTN_PATH_AVX512_BF16;
+        int lanes = widest ? 16 : path == ATTN_PATH_AVX2 ? 8 : 4;
         int steps = 4, chains = (int)(loops->flops_per_round / (2 * steps * lanes));
         assert_true(loops->flops_per_round == 2.0 * steps * chains * lanes);
         for (int rounds = 0; rounds < 4; rounds++) {
@@ -42,7 +55,7 @@ static void multiply_adds_are_done_and_counted(void **state)
             for (int i = 0; i < chains; i++) {
                 float x = 1.0f + (float)i;
                 for (int step = 0; step < steps * rounds; step++)
-                    x = x / 2 + 1;
+                    x = step_of(x);
                 expected += (float)lanes * x;
             }
             float result = loops->fma(rounds, 1.0f);
