@@ -24,6 +24,8 @@
  * o [B, Hq, Nq, Dv]; memory layout is free through strides. Grouped heads: query head h reads kv head
  * h / (Hq / Hkv). Every length may be zero.
  *
+ * Tensors are f32, bf16 or f16; scores, sums and statistics are f32 always.
+ *
  * Results have the same bits for any number of threads, any executor, and any company in the batch.
  * A row that sees no key gives o = 0, lse = -inf, entropy = 0; never NaN. NaN in a visible q, k or v
  * reaches the output; NaN or Inf in a masked k or v never does.
@@ -85,7 +87,7 @@ typedef struct attn_error {
 /* ---- Tensors ------------------------------------------------------------------------------------- */
 
 typedef enum attn_dtype {
-    ATTN_F32 = 1, /* the one type of this version; the others are refused with ATTN_ERR_DTYPE */
+    ATTN_F32 = 1,
     ATTN_BF16 = 2,
     ATTN_F16 = 3,
 } attn_dtype;
@@ -132,25 +134,43 @@ typedef struct attn_window {
     int64_t left, right, prefix;
 } attn_window;
 
+/* How long the sequences of a batch are. */
+typedef enum attn_lengths {
+    ATTN_LENGTHS_EQUAL = 0, /* all args.queries and args.keys */
+    ATTN_LENGTHS_PADDED =
+        1, /* args.query_lengths[b] and key_lengths[b] of them; the rest is padding */
+    /* Ragged: sequences packed one behind the other in q [1, Hq, total, Dk], k and v [1, Hkv, total, D],
+     * o alike. Sequence b is rows cu_seqlens[b] .. cu_seqlens[b + 1] - 1. Arrays [B, Hq, Nq] of rows are
+     * then [Hq, total queries], arrays of keys [Hq, total keys]. */
+    ATTN_LENGTHS_RAGGED_I32 = 2,
+    ATTN_LENGTHS_RAGGED_I64 = 3,
+} attn_lengths;
+
 struct attn_statistics_wanted; /* attn/stats.h */
 struct attn_statistics;        /* attn/stats.h */
+struct attn_scores;            /* attn/scores.h */
+struct attn_scores_args;       /* attn/scores.h */
 
-/* Score of query i and key j, in this order: u = scale * q_i.k_j; s = softcap * tanh(u / softcap); then
- * the masks, which combine: j is visible if
+/* Score of query i and key j, in this order: u = scale * q_i.k_j; s = softcap * tanh(u / softcap); bias,
+ * ALiBi, the caller's function (attn/scores.h); then the masks, which combine: j is visible if
  *     (j < prefix_lm  or  ((not causal or j <= p) and (j < window.prefix or p-left <= j <= p+right)))
- *     and j is not an excluded key. */
+ *     and j is not an excluded key, and each mask of attn/scores.h that is given says so. */
 typedef struct attn_problem {
     size_t struct_size; /* sizeof(attn_problem) */
 
     /* Counts and lengths are at most 2^31 - 1. */
-    int64_t batch;       /* B, at most; >= 0 */
-    int64_t heads;       /* Hq, exactly; >= 0 */
-    int64_t kv_heads;    /* Hkv, exactly; divides heads */
-    int64_t queries;     /* Nq, at most; >= 0 */
-    int64_t keys;        /* Nk, at most; >= 0 */
-    int64_t head_size;   /* Dk of q and k; >= 1 */
-    int64_t head_size_v; /* Dv of v and o; >= 1 */
-    attn_layout q, k, v, o;
+    int64_t batch;          /* B, at most; >= 0 */
+    int64_t heads;          /* Hq, exactly; >= 0 */
+    int64_t kv_heads;       /* Hkv, exactly; divides heads */
+    int64_t queries;        /* Nq, at most; >= 0 */
+    int64_t keys;           /* Nk, at most; >= 0 */
+    int64_t head_size;      /* Dk of q and k; >= 1 */
+    int64_t head_size_v;    /* Dv of v and o; >= 1 */
+    attn_layout q, k, v, o; /* q, k, v of one dtype; o of the same or f32 */
+    /* default ATTN_LENGTHS_EQUAL; with the others, queries and keys are the most of one sequence */
+    attn_lengths lengths;
+    int64_t total_queries; /* ragged: rows of q and o, at most; else 0 */
+    int64_t total_keys;    /* ragged: rows of k and v, at most; else 0 */
 
     float scale;   /* finite; 0 (default) = 1 / sqrt(Dk) */
     float softcap; /* finite, >= 0; 0 (default) = none */
@@ -161,6 +181,14 @@ typedef struct attn_problem {
     bool head_windows; /* args.head_windows gives each head its own window instead; default false */
     bool prefix_lm;    /* args.prefix_lm is given; default false */
     int64_t excluded_keys; /* keys hidden from all rows of a head: at most this many, 0..4096 */
+
+    /* A learned logit per query head, unscaled, in the denominator only (args.sinks); default false. lse
+     * and statistics are of the keys alone. */
+    bool sinks;
+
+    /* Masks and biases given as tensors, ALiBi, documents, block lists, the caller's function; NULL
+     * (default) = none. Read when planning, then not needed. */
+    const struct attn_scores *scores;
 
     /* Telemetry out of the same pass; NULL (default) = none. Read when planning, then not needed. */
     const struct attn_statistics_wanted *statistics;
@@ -243,16 +271,25 @@ typedef struct attn_args {
 
     /* By the plan's layouts; NULL where the tensor is empty; v is read only if o is given. */
     const void *q, *k, *v;
-    void *o;    /* NULL: only lse and statistics are wanted, and v is not read */
-    float *lse; /* [B, Hq, Nq] contiguous: ln(sum(exp(s))), natural log; or NULL */
+    void *o;              /* NULL: only lse and statistics are wanted, and v is not read */
+    float *lse;           /* [B, Hq, Nq] contiguous: ln(sum(exp(s))), natural log; or NULL */
+    float *lse_with_sink; /* the same, the sink's logit added in; with problem.sinks, or NULL */
 
-    const int64_t *query_offset;     /* [B], |offset| < 2^31; with ATTN_OFFSET, else NULL */
+    /* Lengths of sequences [B], each 0 .. queries (keys); rows behind them see nothing and are not seen.
+     * With ATTN_LENGTHS_PADDED, else NULL. */
+    const int64_t *query_lengths, *key_lengths;
+    /* [B + 1] of int32_t or int64_t as the plan says: from 0, never falling. Ragged plans, else NULL. */
+    const void *cu_seqlens_q, *cu_seqlens_k;
+
+    const float *sinks;          /* [Hq], natural units, not NaN; with problem.sinks, else NULL */
+    const int64_t *query_offset; /* [B], |offset| < 2^31; with ATTN_OFFSET, else NULL */
     const attn_window *head_windows; /* [Hq]; with problem.head_windows, else NULL */
     const int64_t *prefix_lm;    /* at b * prefix_lm_stride[0] + h * prefix_lm_stride[1]; >= 0 */
     int64_t prefix_lm_stride[2]; /* default {1, 0}: one per sequence */
     /* [B, Hq, problem.excluded_keys], in any order, -1 = none; NULL if 0 */
     const int64_t *excluded_keys;
 
+    const struct attn_scores_args *scores;    /* with problem.scores, else NULL */
     const struct attn_statistics *statistics; /* with problem.statistics, else NULL */
 } attn_args;
 

@@ -3,6 +3,10 @@
 
 #include <math.h>
 
+#include "plan/lengths.h"
+
+static const float log2_e = 1.44269504f;
+
 void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
                      const struct attn_place *place, struct attn_scratch *scratch,
                      int64_t row_begin, int rows)
@@ -10,17 +14,16 @@ void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
     const struct attn_plan *plan = run->plan;
     const attn_layout *layout = &plan->problem.q;
     const int group_rows = plan->kernels->rows;
-    const float *q = (const float *)run->args->q + place->batch * layout->stride[0] +
-                     place->head * layout->stride[1] + row_begin * layout->stride[2];
     block->row_begin = row_begin;
     block->rows = rows;
     block->groups = (rows + group_rows - 1) / group_rows;
     for (int group = 0; group < block->groups; group++) {
         int first = group * group_rows;
         int used = rows - first < group_rows ? rows - first : group_rows;
-        plan->kernels->pack_queries(q + first * layout->stride[2], layout->stride[2], used,
-                                    plan->problem.head_size, plan->query_scale,
-                                    scratch->queries + (int64_t)first * plan->problem.head_size);
+        plan->kernels->pack_queries(attn_place_query(run, place, row_begin + first), layout->dtype,
+                                    layout->stride[2], used, plan->problem.head_size,
+                                    plan->query_scale,
+                                    scratch->queries + (int64_t)first * plan->key_steps);
     }
 }
 
@@ -100,7 +103,7 @@ static void mask_row(const struct attn_block *block, const struct attn_mask *mas
     }
 }
 
-/* Logits, cap and mask, row by row; which of them is needed was decided by the caller. */
+/* Logits, cap and mask, row by row, where masks are runs of keys only. */
 static void finish_scores(const struct attn_block *block, const struct attn_run_state *run,
                           const struct attn_mask *mask, struct attn_scratch *scratch, bool logits)
 {
@@ -127,30 +130,178 @@ static void finish_scores(const struct attn_block *block, const struct attn_run_
     }
 }
 
+/* Which keys of the group's hull the row sees, by its runs, the excluded keys and what is read. */
+static void mark_row(const struct attn_block *block, const struct attn_shape *shape, int row,
+                     int first, int last, uint8_t *visible)
+{
+    struct attn_row_part part = row_part(block, &shape->mask, row);
+    for (int j = first; j < last; j++)
+        visible[j] = j < part.prefix || (part.first <= j && j < part.last);
+    for (int64_t i = 0; i < shape->mask.excluded_count; i++) {
+        int64_t j = shape->mask.excluded[i] - block->key_begin;
+        if (first <= j && j < last)
+            visible[j] = 0;
+    }
+    int end = last < block->keys ? last : block->keys;
+    attn_content_row(&shape->content, block->row_begin + row, block->key_begin + first, end - first,
+                     visible + first);
+}
+
+static void extremes(const float *scores, const uint8_t *visible, int first, int last, float *low,
+                     float *high)
+{
+    for (int j = first; j < last; j++) {
+        if (visible && !visible[j])
+            continue;
+        *low = scores[j] < *low ? scores[j] : *low;
+        *high = scores[j] > *high ? scores[j] : *high;
+    }
+}
+
+/* Everything before the caller's function, on one row's hull. */
+static void shape_row(const struct attn_block *block, const struct attn_run_state *run,
+                      const struct attn_shape *shape, float *scores, int row, int first, int last)
+{
+    const struct attn_plan *plan = run->plan;
+    const struct attn_content *c = &shape->content;
+    const int64_t query = block->row_begin + row;
+    const int end = last < block->keys ? last : block->keys;
+    if (plan->softcap_base2 > 0.0f)
+        plan->kernels->softcap(scores + first, last - first, plan->softcap_base2);
+    if (c->bias) {
+        int64_t at = query * c->bias_stride + block->key_begin + first;
+        const char *bias = (const char *)c->bias + at * attn_dtype_size(c->bias_dtype);
+        plan->kernels->add_bias(scores + first, end - first, bias, c->bias_dtype, log2_e);
+    }
+    if (shape->slope != 0.0f)
+        plan->kernels->add_distance(scores + first, last - first,
+                                    query + shape->mask.offset - block->key_begin - first,
+                                    shape->slope);
+}
+
+static void scale_rows(float *scores, int rows, int keys, float factor)
+{
+    for (int row = 0; row < rows; row++)
+        for (int j = 0; j < keys; j++)
+            scores[(int64_t)row * ATTN_SCORE_STRIDE + j] *= factor;
+}
+
+/* The caller's function, on each group's hull, in natural units. */
+static void call_function(const struct attn_block *block, const struct attn_run_state *run,
+                          const struct attn_place *place, float *scores)
+{
+    const attn_scores *options = &run->plan->scores;
+    const int group_rows = run->plan->kernels->rows;
+    for (int group = 0; group < block->groups; group++) {
+        int row = group * group_rows, first = block->key_first[group];
+        int rows = block->rows - row < group_rows ? block->rows - row : group_rows;
+        int last = block->key_last[group] < block->keys ? block->key_last[group] : block->keys;
+        if (first >= last)
+            continue;
+        float *tile = scores + (int64_t)row * ATTN_SCORE_STRIDE + first;
+        scale_rows(tile, rows, last - first, 1.0f / log2_e);
+        options->function(options->function_context, place->batch, place->head,
+                          block->row_begin + row, rows, block->key_begin + first, last - first,
+                          tile, ATTN_SCORE_STRIDE);
+        scale_rows(tile, rows, last - first, log2_e);
+    }
+}
+
+/* Masks, and what is counted under them; a score of -inf is masked too. */
+static void close_row(const struct attn_kernels *kernels, float *scores, uint8_t *visible,
+                      int first, int last, struct attn_row *measured)
+{
+    int seen = 0;
+    for (int j = first; j < last; j++) {
+        visible[j] = visible[j] && scores[j] != -INFINITY;
+        seen += visible[j];
+    }
+    kernels->apply_mask(scores + first, last - first, visible + first);
+    if (measured) {
+        float unused = -INFINITY;
+        extremes(scores, visible, first, last, &measured->min_score, &unused);
+        measured->visible += seen;
+    }
+}
+
+/* The same as finish_scores where something of attn/scores.h applies. */
+static void finish_shaped(struct attn_block *block, const struct attn_run_state *run,
+                          const struct attn_place *place, const struct attn_shape *shape,
+                          struct attn_scratch *scratch, bool measure)
+{
+    const struct attn_plan *plan = run->plan;
+    block->marked = block->tile == ATTN_TILE_PARTIAL;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int row = 0; row < block->rows; row++) {
+            int group = row / plan->kernels->rows;
+            int first = block->key_first[group], last = block->key_last[group];
+            float *scores = scratch->scores + (int64_t)row * ATTN_SCORE_STRIDE;
+            uint8_t *visible =
+                block->marked ? scratch->visible + (int64_t)row * ATTN_BLOCK_KEYS : NULL;
+            struct attn_row *measured = measure ? &scratch->rows[row] : NULL;
+            if (first >= last)
+                continue;
+            if (pass == 0) {
+                if (visible)
+                    mark_row(block, shape, row, first, last, visible);
+                if (measured && plan->extras.logits)
+                    extremes(scores, visible, first, last, &measured->min_logit,
+                             &measured->max_logit);
+                shape_row(block, run, shape, scores, row, first, last);
+            } else if (visible) {
+                close_row(plan->kernels, scores, visible, first, last, measured);
+            } else if (measured) {
+                float unused = -INFINITY;
+                extremes(scores, NULL, first, last, &measured->min_score, &unused);
+                measured->visible += last - first;
+            }
+        }
+        if (pass == 0 && plan->scores.function)
+            call_function(block, run, place, scratch->scores);
+    }
+}
+
+/* Judge the block by the runs of keys, then by what is read. */
+static enum attn_tile judge(const struct attn_block *block, const struct attn_plan *plan,
+                            const struct attn_shape *shape)
+{
+    const int64_t row_end = block->row_begin + block->rows;
+    const int64_t key_end = block->key_begin + block->keys;
+    enum attn_tile tile =
+        attn_mask_tile(&shape->mask, block->row_begin, row_end, block->key_begin, key_end);
+    if (tile == ATTN_TILE_SKIP || !plan->reads_masks)
+        return tile;
+    enum attn_tile read =
+        attn_content_tile(&shape->content, block->row_begin, row_end, block->key_begin, key_end);
+    return read == ATTN_TILE_FULL && !plan->scores.function ? tile
+           : read == ATTN_TILE_SKIP                         ? ATTN_TILE_SKIP
+                                                            : ATTN_TILE_PARTIAL;
+}
+
 bool attn_block_scores(struct attn_block *block, const struct attn_run_state *run,
-                       const struct attn_place *place, const struct attn_mask *mask,
+                       const struct attn_place *place, const struct attn_shape *shape,
                        struct attn_scratch *scratch, int64_t key_block, bool measure)
 {
     const struct attn_plan *plan = run->plan;
     const int columns = plan->kernels->columns;
-    const int64_t head_size = plan->problem.head_size;
     block->key_begin = key_block * plan->block_keys;
-    block->keys = (int)attn_int64_min(plan->block_keys, run->args->keys - block->key_begin);
-    block->tile = attn_mask_tile(mask, block->row_begin, block->row_begin + block->rows,
-                                 block->key_begin, block->key_begin + block->keys);
+    block->keys = (int)attn_int64_min(plan->block_keys, place->keys - block->key_begin);
+    block->marked = false;
+    block->tile = judge(block, plan, shape);
     if (block->tile == ATTN_TILE_SKIP)
         return false;
     if (block->tile == ATTN_TILE_FULL && block->keys % columns == 0) {
         whole_hulls(block, columns);
     } else {
         block->tile = ATTN_TILE_PARTIAL; /* the last panel's empty columns are masked too */
-        find_hulls(block, mask, plan->kernels->rows, columns);
+        find_hulls(block, &shape->mask, plan->kernels->rows, columns);
     }
 
     struct attn_scores_call call = {
         .queries = scratch->queries,
-        .keys = place->keys + block->key_begin * head_size,
-        .head_size = head_size,
+        .keys = place->packed_keys + block->key_begin * plan->key_steps,
+        .steps = plan->key_steps,
+        .scale = plan->query_scale,
         .groups = block->groups,
         .panels = (block->keys + columns - 1) / columns,
         .panel_first = block->panel_first,
@@ -158,6 +309,9 @@ bool attn_block_scores(struct attn_block *block, const struct attn_run_state *ru
         .scores = scratch->scores,
     };
     plan->kernels->scores(&call);
-    finish_scores(block, run, mask, scratch, measure && plan->extras.logits);
+    if (plan->shaped)
+        finish_shaped(block, run, place, shape, scratch, measure);
+    else
+        finish_scores(block, run, &shape->mask, scratch, measure && plan->extras.logits);
     return true;
 }

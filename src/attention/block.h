@@ -3,7 +3,7 @@
 #ifndef ATTN_ATTENTION_BLOCK_H
 #define ATTN_ATTENTION_BLOCK_H
 
-#include "attention/run.h"
+#include "attention/shape.h"
 
 struct attn_block {
     int64_t row_begin; /* query of row 0 */
@@ -11,6 +11,7 @@ struct attn_block {
     int64_t key_begin;
     int keys;
     enum attn_tile tile;
+    bool marked; /* scratch->visible says which pairs are visible */
     /* what each group works on, within the block; an empty run sees nothing */
     int16_t panel_first[ATTN_BLOCK_GROUPS], panel_last[ATTN_BLOCK_GROUPS];
     int16_t key_first[ATTN_BLOCK_GROUPS], key_last[ATTN_BLOCK_GROUPS];
@@ -25,7 +26,7 @@ void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
  * and the logits' extremes into scratch->rows if the plan wants them and `measure` is true. False if no
  * row sees any of these keys; block->tile is then ATTN_TILE_SKIP. */
 bool attn_block_scores(struct attn_block *block, const struct attn_run_state *run,
-                       const struct attn_place *place, const struct attn_mask *mask,
+                       const struct attn_place *place, const struct attn_shape *shape,
                        struct attn_scratch *scratch, int64_t key_block, bool measure);
 
 #endif

@@ -4,6 +4,16 @@
 
 #include "attention/block.h"
 #include "attention/rows.h"
+#include "base/half.h"
+
+/* Element `along` of the summed axis, `across` of the other, which is `width` long: f32, or bf16 pairs. */
+static float element(const float *packed, const struct attn_plan *plan, int64_t along,
+                     int64_t across, int64_t width)
+{
+    if (plan->kernels->pair == 1)
+        return packed[along * width + across];
+    return attn_element_value(packed, ATTN_BF16, (along / 2 * width + across) * 2 + along % 2);
+}
 
 /* Values of a block where some value is NaN or Inf and some row does not see every key: only pairs that
  * are visible may meet, for 0 * NaN is NaN. */
@@ -18,13 +28,20 @@ static void selecting_values(const struct attn_block *block, const struct attn_r
         struct attn_row_keys keys = attn_mask_row(mask, block->row_begin + row);
         for (int j = block->key_first[group]; j < block->key_last[group]; j++) {
             int64_t key = block->key_begin + j;
-            if (j >= block->keys || !attn_row_sees(&keys, key) || attn_mask_excludes(mask, key))
+            if (j >= block->keys)
                 continue;
-            float weight = scratch->scores[(int64_t)row * ATTN_SCORE_STRIDE + j];
+            if (block->marked ? !scratch->visible[(int64_t)row * ATTN_BLOCK_KEYS + j]
+                              : !attn_row_sees(&keys, key) || attn_mask_excludes(mask, key))
+                continue;
+            float weight =
+                element(scratch->scores + (int64_t)row * ATTN_SCORE_STRIDE, plan, j, 0, 1);
             for (int64_t channel = 0; channel < plan->problem.head_size_v; channel++) {
                 int64_t panel = channel / columns, lane = channel % columns;
                 scratch->output[(panel * ATTN_BLOCK_ROWS + row) * columns + lane] +=
-                    weight * values[(panel * block->keys + j) * columns + lane];
+                    weight *
+                    element(values +
+                                panel * attn_kernels_steps(plan->kernels, block->keys) * columns,
+                            plan, j, lane, columns);
             }
         }
     }
@@ -37,7 +54,7 @@ static void multiply_values(const struct attn_block *block, const struct attn_ru
     struct attn_values_call call = {
         .scores = scratch->scores,
         .values = values,
-        .keys = block->keys,
+        .steps = attn_kernels_steps(run->plan->kernels, block->keys),
         .groups = block->groups,
         .panels = panels.count,
         .half_panel = panels.half,
@@ -64,8 +81,9 @@ static void add_values(struct attn_block *block, const struct attn_run_state *ru
     const struct attn_plan *plan = run->plan;
     trim_hulls(block);
     if (run->args->o) {
-        const float *values =
-            place->values + block->key_begin * plan->values.count * plan->kernels->columns;
+        const float *values = place->packed_values + block->key_begin / plan->kernels->pair *
+                                                         plan->values.count *
+                                                         plan->kernels->columns;
         bool poisoned = place->non_finite[block->key_begin / plan->block_keys];
         if (poisoned && block->tile != ATTN_TILE_FULL)
             selecting_values(block, run, mask, values, scratch);
@@ -120,29 +138,47 @@ static void softmax_block(const struct attn_block *block, const struct attn_run_
         rescale_outputs(run, block->rows, rescale, scratch);
 }
 
+/* Rows of a padded batch behind the end of their sequence: they see nothing. */
+static void finish_padding(const struct attn_run_state *run, const struct attn_place *place,
+                           struct attn_scratch *scratch)
+{
+    if (run->plan->problem.lengths != ATTN_LENGTHS_PADDED)
+        return;
+    const struct attn_mask nothing = {0};
+    for (int64_t row = place->queries; row < run->args->queries; row += ATTN_BLOCK_ROWS) {
+        int rows = (int)attn_int64_min(ATTN_BLOCK_ROWS, run->args->queries - row);
+        attn_rows_begin(run, scratch, rows);
+        attn_rows_finish(run, place, &nothing, scratch, row, rows);
+    }
+}
+
 void attn_task_forward(void *argument, int64_t index, int worker)
 {
     struct attn_run_state *run = argument;
     const struct attn_plan *plan = run->plan;
     const int64_t group_heads = plan->problem.heads / plan->problem.kv_heads;
     const int64_t head = index / run->row_blocks.count;
-    /* under a causal border later rows see more: the longest tasks of a head first */
-    const int64_t row_block = run->row_blocks.count - 1 - index % run->row_blocks.count;
-    const int64_t row_begin = row_block * run->row_blocks.rows;
-    const int rows = (int)attn_int64_min(run->row_blocks.rows, run->args->queries - row_begin);
-
     struct attn_scratch scratch = attn_workspace_scratch(&run->workspace, plan, worker);
     struct attn_place place = attn_run_place(run, head / group_heads, head % group_heads);
-    struct attn_mask mask = attn_run_mask(run, place.batch, place.head);
+    /* under a causal border later rows see more: the longest tasks of a head first */
+    const int64_t row_block = run->row_blocks.count - 1 - index % run->row_blocks.count;
+    if (row_block == 0)
+        finish_padding(run, &place, &scratch);
+    if (row_block >= place.blocks.count)
+        return;
+    const int64_t row_begin = row_block * place.blocks.rows;
+    const int rows = (int)attn_int64_min(place.blocks.rows, place.queries - row_begin);
+
+    struct attn_shape shape = attn_run_shape(run, &place);
     struct attn_block block;
     attn_rows_begin(run, &scratch, rows);
-    if (run->args->keys > 0)
+    if (place.keys > 0)
         attn_block_rows(&block, run, &place, &scratch, row_begin, rows);
-    for (int64_t key_block = 0; key_block < run->key_blocks; key_block++) {
-        if (!attn_block_scores(&block, run, &place, &mask, &scratch, key_block, true))
+    for (int64_t key_block = 0; key_block < place.key_blocks; key_block++) {
+        if (!attn_block_scores(&block, run, &place, &shape, &scratch, key_block, true))
             continue;
-        softmax_block(&block, run, &mask, &scratch);
-        add_values(&block, run, &place, &mask, &scratch);
+        softmax_block(&block, run, &shape.mask, &scratch);
+        add_values(&block, run, &place, &shape.mask, &scratch);
     }
-    attn_rows_finish(run, &place, &mask, &scratch, row_begin, rows);
+    attn_rows_finish(run, &place, &shape.mask, &scratch, row_begin, rows);
 }

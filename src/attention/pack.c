@@ -1,5 +1,6 @@
 /* Packing: each key and value once per run, for all query blocks and all heads of the group. */
 #include "attention/run.h"
+#include "plan/lengths.h"
 
 void attn_task_pack(void *argument, int64_t index, int worker)
 {
@@ -10,24 +11,23 @@ void attn_task_pack(void *argument, int64_t index, int worker)
     const struct attn_kernels *kernels = plan->kernels;
     const int64_t pair = index / run->key_blocks, block = index % run->key_blocks;
     const int64_t begin = block * plan->block_keys;
-    const int64_t keys = attn_int64_min(plan->block_keys, run->args->keys - begin);
     struct attn_place place = attn_run_place(run, pair, 0);
+    const int64_t keys = attn_int64_min(plan->block_keys, place.keys - begin);
+    if (keys <= 0 || place.queries == 0)
+        return;
 
-    const float *k = (const float *)run->args->k + place.batch * p->k.stride[0] +
-                     place.kv_head * p->k.stride[1] + begin * p->k.stride[2];
-    float *packed = run->workspace.keys + pair * plan->packed_keys + begin * p->head_size;
+    float *packed = run->workspace.keys + pair * plan->packed_keys + begin * plan->key_steps;
     for (int64_t key = 0; key < keys; key += kernels->columns) {
         int used = (int)attn_int64_min(kernels->columns, keys - key);
-        kernels->pack_keys(k + key * p->k.stride[2], p->k.stride[2], used, p->head_size,
-                           packed + key * p->head_size);
+        kernels->pack_keys(attn_place_key(run, &place, begin + key), p->k.dtype, p->k.stride[2],
+                           used, p->head_size, packed + key * plan->key_steps);
     }
     if (!run->args->o)
         return;
-    const float *v = (const float *)run->args->v + place.batch * p->v.stride[0] +
-                     place.kv_head * p->v.stride[1] + begin * p->v.stride[2];
     packed = run->workspace.values + pair * plan->packed_values +
-             begin * plan->values.count * kernels->columns;
-    bool non_finite = kernels->pack_values(v, p->v.stride[2], keys, p->head_size_v, packed);
+             begin / kernels->pair * plan->values.count * kernels->columns;
+    bool non_finite = kernels->pack_values(attn_place_value(run, &place, begin), p->v.dtype,
+                                           p->v.stride[2], keys, p->head_size_v, packed);
     run->workspace.non_finite[pair * attn_key_blocks(plan, p->keys) + block] = non_finite;
 }
 
@@ -40,12 +40,17 @@ void attn_task_segments(void *argument, int64_t index, int worker)
     const int columns = plan->kernels->columns;
     const int64_t batch = index / run->key_blocks,
                   begin = index % run->key_blocks * plan->block_keys;
-    const int64_t keys = attn_int64_min(plan->block_keys, run->args->keys - begin);
+    const struct attn_span span = attn_key_span(plan->problem.lengths, run->args, batch);
+    const int64_t keys = attn_int64_min(plan->block_keys, span.length - begin);
+    if (keys <= 0)
+        return;
     const int64_t blocks = attn_key_blocks(plan, plan->problem.keys);
     const int64_t per_key = (int64_t)plan->segments.count * columns;
     float *packed = run->workspace.segments + batch * blocks * plan->block_keys * per_key;
     packed += begin * per_key;
-    const uint8_t *ids = run->statistics->segment_ids + batch * run->args->keys + begin;
+    const int64_t origin =
+        attn_is_ragged(plan->problem.lengths) ? span.first : batch * run->args->keys;
+    const uint8_t *ids = run->statistics->segment_ids + origin + begin;
 
     for (int64_t i = 0; i < keys * per_key; i++)
         packed[i] = 0.0f;

@@ -20,6 +20,7 @@ void attn_rows_begin(const struct attn_run_state *run, struct attn_scratch *scra
             .reference = -INFINITY,
             .maximum = -INFINITY,
             .min_logit = INFINITY,
+            .min_score = INFINITY,
             .max_logit = -INFINITY,
             .max_key = -1,
         };
@@ -65,6 +66,32 @@ static float lse_of(const struct attn_row *row, const struct finished *f)
     return f->empty ? -INFINITY : (float)(ln2 * (double)row->reference + log(f->sum));
 }
 
+/* What a sink leaves to the keys. With it in the denominator, sum' = sum + 2^(sink - reference); told from
+ * the larger of the two exponents, so that neither overflows. */
+struct share {
+    float output; /* what the unnormalised output is to be multiplied by */
+    float lse;    /* with the sink */
+};
+
+static struct share share_of(const struct attn_run_state *run, const struct attn_place *place,
+                             const struct attn_row *row, const struct finished *f)
+{
+    struct share share = {f->inverse, 0.0f};
+    if (!run->plan->problem.sinks)
+        return share;
+    double sink = (double)run->args->sinks[place->head];
+    if (f->empty) {
+        share.lse = (float)sink;
+        return share;
+    }
+    double keys = ln2 * (double)row->reference + log(f->sum);
+    double high = keys > sink || keys != keys ? keys : sink; /* NaN stays */
+    double both = exp(keys - high) + exp(sink - high);
+    share.lse = (float)(high + log(both));
+    share.output = (float)(exp(keys - high) / both / f->sum);
+    return share;
+}
+
 static void store_shape(const struct attn_run_state *run, const struct attn_row *row,
                         const struct finished *f, int64_t at)
 {
@@ -99,7 +126,9 @@ static void store_extremes(const struct attn_run_state *run, const struct attn_r
     if (attn_plan_wants(plan, ATTN_STAT_MAX_SCORE))
         s->max_score[at] = (float)(ln2 * (double)row->maximum);
     if (attn_plan_wants(plan, ATTN_STAT_MIN_SCORE))
-        s->min_score[at] = any ? score_of_logit(row->min_logit, f->softcap) : INFINITY;
+        s->min_score[at] = plan->shaped ? (float)(ln2 * (double)row->min_score)
+                           : any        ? score_of_logit(row->min_logit, f->softcap)
+                                        : INFINITY;
 }
 
 static void store_places(const struct attn_run_state *run, const struct attn_row *row,
@@ -153,20 +182,20 @@ void attn_rows_finish(const struct attn_run_state *run, const struct attn_place 
                       int rows)
 {
     const struct attn_plan *plan = run->plan;
-    const attn_layout *layout = &plan->problem.o;
     const int columns = plan->kernels->columns;
     for (int i = 0; i < rows; i++) {
         const struct attn_row *row = &scratch->rows[i];
         struct finished f = finish(run, row);
-        int64_t at = attn_run_row(run, place, row_begin + i);
-        if (run->args->o) {
-            float *o = (float *)run->args->o + place->batch * layout->stride[0] +
-                       place->head * layout->stride[1] + (row_begin + i) * layout->stride[2];
-            plan->kernels->store_row(scratch->output + (int64_t)i * columns, ATTN_BLOCK_ROWS,
-                                     plan->problem.head_size_v, f.inverse, o);
-        }
+        int64_t at = place->rows_at + row_begin + i;
+        struct share share = share_of(run, place, row, &f);
+        if (run->args->o)
+            plan->kernels->store_row(
+                scratch->output + (int64_t)i * columns, ATTN_BLOCK_ROWS, plan->problem.head_size_v,
+                share.output, attn_place_output(run, place, row_begin + i), plan->problem.o.dtype);
         if (run->args->lse)
             run->args->lse[at] = lse_of(row, &f);
+        if (run->args->lse_with_sink)
+            run->args->lse_with_sink[at] = share.lse;
         if (plan->second_sweep) {
             run->workspace.reference[at] = f.empty ? 0.0f : row->reference;
             run->workspace.inverse[at] = f.inverse;
@@ -178,6 +207,7 @@ void attn_rows_finish(const struct attn_run_state *run, const struct attn_place 
         store_places(run, row, &f, at);
         store_lists(run, scratch, i, &f, at);
         if (attn_plan_wants(plan, ATTN_STAT_VISIBLE_KEYS))
-            run->statistics->visible_keys[at] = (int32_t)attn_mask_visible(mask, row_begin + i);
+            run->statistics->visible_keys[at] =
+                plan->reads_masks ? row->visible : (int32_t)attn_mask_visible(mask, row_begin + i);
     }
 }

@@ -17,7 +17,7 @@ static attn_status run_flight(struct attn_run_state *run, const attn_executor *e
     if (!status)
         status =
             attn_launch(executor, heads * run->row_blocks.count, attn_task_forward, run, error);
-    if (!status && attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS))
+    if (!status && plan->column_sweep)
         status =
             attn_launch(executor, heads * attn_int64_div_up(run->key_blocks, ATTN_COLUMN_BLOCKS),
                         attn_task_columns, run, error);
@@ -47,7 +47,7 @@ attn_status attn_run_forward(struct attn_run_state *run, const attn_executor *ex
         run->flight_count = attn_int64_min(plan->flight, pairs - first);
         status = run_flight(run, executor, error);
     }
-    if (!status && attn_plan_wants(plan, ATTN_STAT_COLUMN_VIEWERS))
+    if (!status && attn_plan_wants(plan, ATTN_STAT_COLUMN_VIEWERS) && !plan->reads_masks)
         status = attn_launch(executor, args->batch * p->heads, attn_task_viewers, run, error);
     if (!status && attn_plan_wants(plan, ATTN_STAT_PAIRS))
         status = attn_launch(executor, run->statistics->pairs_count, attn_task_pair, run, error);

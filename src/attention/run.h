@@ -10,6 +10,7 @@ struct attn_run_state {
     const attn_args *args;
     const attn_statistics *statistics; /* NULL if the plan wants none */
     struct attn_workspace workspace;
+    /* of the longest sequence the run may hold: they number the tasks */
     struct attn_row_blocks row_blocks;
     int64_t key_blocks;
     /* the (sequence, kv head) pairs packed now, numbered sequence * Hkv + kv head */
@@ -19,8 +20,14 @@ struct attn_run_state {
 /* Where a (sequence, query head) is, and where its packed keys and values are. */
 struct attn_place {
     int64_t batch, head, kv_head;
-    const float *keys;   /* packed: all panels */
-    const float *values; /* packed: all blocks */
+    int64_t queries, keys;         /* of the sequence */
+    struct attn_row_blocks blocks; /* of its queries */
+    int64_t key_blocks;
+    int64_t query_origin,
+        key_origin;             /* its first row in q and o, in k and v: ragged only, else 0 */
+    int64_t rows_at, keys_at;   /* its first entry in arrays of rows, of keys */
+    const float *packed_keys;   /* all panels */
+    const float *packed_values; /* all blocks */
     const unsigned char *non_finite;
     const float *segments; /* packed one-hot of the sequence, all blocks; NULL if not wanted */
 };
@@ -29,16 +36,21 @@ struct attn_place {
 struct attn_place attn_run_place(const struct attn_run_state *run, int64_t pair,
                                  int64_t group_head);
 
-/* The mask of one (sequence, query head). */
-struct attn_mask attn_run_mask(const struct attn_run_state *run, int64_t batch, int64_t head);
+/* The place of query head `head` of sequence `batch`, without what is packed. */
+struct attn_place attn_run_sequence(const struct attn_run_state *run, int64_t batch, int64_t head);
 
-/* Row r of a (sequence, head) in arrays [B, Hq, Nq]. */
-static inline int64_t attn_run_row(const struct attn_run_state *run, const struct attn_place *place,
-                                   int64_t row)
-{
-    int64_t head = place->batch * run->plan->problem.heads + place->head;
-    return head * run->args->queries + row;
-}
+/* The mask of a place. */
+struct attn_mask attn_run_mask(const struct attn_run_state *run, const struct attn_place *place);
+
+/* The first element of row `row` of the place in q, k, v or o. */
+const void *attn_place_query(const struct attn_run_state *run, const struct attn_place *place,
+                             int64_t row);
+const void *attn_place_key(const struct attn_run_state *run, const struct attn_place *place,
+                           int64_t key);
+const void *attn_place_value(const struct attn_run_state *run, const struct attn_place *place,
+                             int64_t key);
+void *attn_place_output(const struct attn_run_state *run, const struct attn_place *place,
+                        int64_t row);
 
 /* The tasks, in the order of their launches. Arguments are a struct attn_run_state. */
 void attn_task_pack(void *argument, int64_t index, int worker);     /* flight_count * key_blocks */

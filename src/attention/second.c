@@ -4,6 +4,8 @@
 #include <math.h>
 
 #include "attention/block.h"
+#include "base/half.h"
+#include "plan/lengths.h"
 
 /* The finished rows of a head, as the weights kernel wants them. */
 static void call_for_group(struct attn_weights_call *call, const struct attn_block *block,
@@ -13,7 +15,7 @@ static void call_for_group(struct attn_weights_call *call, const struct attn_blo
     const int group_rows = run->plan->kernels->rows;
     const int row = group * group_rows;
     const int first = block->key_first[group];
-    int64_t at = attn_run_row(run, place, block->row_begin + row);
+    int64_t at = place->rows_at + block->row_begin + row;
     *call = (struct attn_weights_call){
         .scores = scratch->scores + (int64_t)row * ATTN_SCORE_STRIDE + first,
         .rows = block->rows - row < group_rows ? block->rows - row : group_rows,
@@ -21,6 +23,19 @@ static void call_for_group(struct attn_weights_call *call, const struct attn_blo
         .reference = run->workspace.reference + at,
         .inverse = run->workspace.inverse + at,
     };
+}
+
+/* Which rows see each key, where masks are read. */
+static void count_viewers(const struct attn_block *block, const struct attn_plan *plan,
+                          const struct attn_scratch *scratch, int32_t *viewers)
+{
+    for (int row = 0; row < block->rows; row++) {
+        int group = row / plan->kernels->rows;
+        int last = block->key_last[group] < block->keys ? block->key_last[group] : block->keys;
+        const uint8_t *visible = scratch->visible + (int64_t)row * ATTN_BLOCK_KEYS;
+        for (int j = block->key_first[group]; j < last; j++)
+            viewers[j] += block->marked ? visible[j] : 1;
+    }
 }
 
 /* Add what a block of rows gives to each key of a block of keys: f32 within the block, double across. */
@@ -48,29 +63,42 @@ void attn_task_columns(void *argument, int64_t index, int worker)
     const int64_t group_heads = plan->problem.heads / plan->problem.kv_heads;
     const int64_t stripes = attn_int64_div_up(run->key_blocks, ATTN_COLUMN_BLOCKS);
     const int64_t head = index / stripes, first = index % stripes * ATTN_COLUMN_BLOCKS;
-    const int64_t last = attn_int64_min(first + ATTN_COLUMN_BLOCKS, run->key_blocks);
-    const int64_t begin = first * plan->block_keys;
-    const int64_t end = attn_int64_min(last * plan->block_keys, run->args->keys);
     struct attn_scratch scratch = attn_workspace_scratch(&run->workspace, plan, worker);
     struct attn_place place = attn_run_place(run, head / group_heads, head % group_heads);
-    struct attn_mask mask = attn_run_mask(run, place.batch, place.head);
+    struct attn_shape shape = attn_run_shape(run, &place);
+    const bool count = plan->reads_masks && attn_plan_wants(plan, ATTN_STAT_COLUMN_VIEWERS);
+    const int64_t begin = first * plan->block_keys;
+    const int64_t span = ATTN_COLUMN_BLOCKS * plan->block_keys;
+    const int64_t all_keys = attn_is_ragged(plan->problem.lengths) ? place.keys : run->args->keys;
+    const int64_t written = attn_int64_max(0, attn_int64_min(span, all_keys - begin));
+    const int64_t keys = attn_int64_max(0, attn_int64_min(span, place.keys - begin));
+    const int64_t blocks = attn_int64_div_up(keys, plan->block_keys);
 
-    for (int64_t j = 0; j < end - begin; j++)
-        scratch.column_totals[j] = 0.0;
-    for (int64_t row = 0; row < run->args->queries; row += run->row_blocks.rows) {
+    memset(scratch.column_totals, 0, (size_t)written * sizeof(double));
+    memset(scratch.column_viewers, 0, (size_t)written * sizeof(int32_t));
+    for (int64_t row = 0; keys > 0 && row < place.queries; row += place.blocks.rows) {
         struct attn_block block;
-        int rows = (int)attn_int64_min(run->row_blocks.rows, run->args->queries - row);
-        if (attn_mask_tile(&mask, row, row + rows, begin, end) == ATTN_TILE_SKIP)
+        int rows = (int)attn_int64_min(place.blocks.rows, place.queries - row);
+        if (attn_mask_tile(&shape.mask, row, row + rows, begin, begin + keys) == ATTN_TILE_SKIP)
             continue;
         attn_block_rows(&block, run, &place, &scratch, row, rows);
-        for (int64_t key_block = first; key_block < last; key_block++)
-            if (attn_block_scores(&block, run, &place, &mask, &scratch, key_block, false))
-                add_columns(&block, run, &place, &scratch,
-                            scratch.column_totals + (key_block - first) * plan->block_keys);
+        for (int64_t i = 0; i < blocks; i++) {
+            if (!attn_block_scores(&block, run, &place, &shape, &scratch, first + i, false))
+                continue;
+            if (count)
+                count_viewers(&block, plan, &scratch,
+                              scratch.column_viewers + i * plan->block_keys);
+            add_columns(&block, run, &place, &scratch,
+                        scratch.column_totals + i * plan->block_keys);
+        }
     }
-    int64_t at = (place.batch * plan->problem.heads + place.head) * run->args->keys + begin;
-    for (int64_t j = 0; j < end - begin; j++)
-        run->statistics->column_mass[at + j] = (float)scratch.column_totals[j];
+    for (int64_t j = 0; j < written; j++) {
+        if (attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS))
+            run->statistics->column_mass[place.keys_at + begin + j] =
+                (float)scratch.column_totals[j];
+        if (count)
+            run->statistics->column_viewers[place.keys_at + begin + j] = scratch.column_viewers[j];
+    }
 }
 
 void attn_task_viewers(void *argument, int64_t index, int worker)
@@ -78,9 +106,13 @@ void attn_task_viewers(void *argument, int64_t index, int worker)
     (void)worker;
     struct attn_run_state *run = argument;
     const int64_t heads = run->plan->problem.heads;
-    struct attn_mask mask = attn_run_mask(run, index / heads, index % heads);
-    attn_mask_viewers(&mask, run->args->queries,
-                      run->statistics->column_viewers + index * run->args->keys);
+    struct attn_place place = attn_run_sequence(run, index / heads, index % heads);
+    struct attn_mask mask = attn_run_mask(run, &place);
+    int32_t *viewers = run->statistics->column_viewers + place.keys_at;
+    attn_mask_viewers(&mask, place.queries, viewers);
+    if (run->plan->problem.lengths == ATTN_LENGTHS_PADDED)
+        for (int64_t key = place.keys; key < run->args->keys; key++)
+            viewers[key] = 0;
 }
 
 /* One request, if its kv head is in the flight. */
@@ -97,16 +129,16 @@ void attn_task_weights(void *argument, int64_t index, int worker)
         return;
     struct attn_scratch scratch = attn_workspace_scratch(&run->workspace, plan, worker);
     struct attn_place place = attn_run_place(run, pair, request->head % group_heads);
-    struct attn_mask mask = attn_run_mask(run, place.batch, place.head);
+    struct attn_shape shape = attn_run_shape(run, &place);
 
-    for (int64_t row = request->row_begin; row < request->row_end; row += run->row_blocks.rows) {
+    for (int64_t row = request->row_begin; row < request->row_end; row += place.blocks.rows) {
         struct attn_block block;
-        int rows = (int)attn_int64_min(run->row_blocks.rows, request->row_end - row);
+        int rows = (int)attn_int64_min(place.blocks.rows, request->row_end - row);
         float *out = request->weights + (row - request->row_begin) * keys;
         memset(out, 0, (size_t)rows * (size_t)keys * sizeof(float));
         attn_block_rows(&block, run, &place, &scratch, row, rows);
-        for (int64_t key_block = 0; key_block < run->key_blocks; key_block++) {
-            if (!attn_block_scores(&block, run, &place, &mask, &scratch, key_block, false))
+        for (int64_t key_block = 0; key_block < place.key_blocks; key_block++) {
+            if (!attn_block_scores(&block, run, &place, &shape, &scratch, key_block, false))
                 continue;
             for (int group = 0; group < block.groups; group++) {
                 struct attn_weights_call call;
@@ -130,26 +162,21 @@ void attn_task_pair(void *argument, int64_t index, int worker)
     const struct attn_plan *plan = run->plan;
     const attn_problem *p = &plan->problem;
     const attn_pair *pair = &run->statistics->pairs[index];
-    struct attn_mask mask = attn_run_mask(run, pair->batch, pair->head);
-    struct attn_row_keys row = attn_mask_row(&mask, pair->query);
-    if (!attn_row_sees(&row, pair->key) || attn_mask_excludes(&mask, pair->key)) {
-        run->statistics->pair_weights[index] = 0.0f;
-        return;
-    }
-    const int64_t kv_head = pair->head / (p->heads / p->kv_heads);
-    const float *q = (const float *)run->args->q + pair->batch * p->q.stride[0] +
-                     pair->head * p->q.stride[1] + pair->query * p->q.stride[2];
-    const float *k = (const float *)run->args->k + pair->batch * p->k.stride[0] +
-                     kv_head * p->k.stride[1] + pair->key * p->k.stride[2];
+    struct attn_place place = attn_run_sequence(run, pair->batch, pair->head);
+    struct attn_shape shape = attn_run_shape(run, &place);
+    const void *q = attn_place_query(run, &place, pair->query);
+    const void *k = attn_place_key(run, &place, pair->key);
     double score = 0.0;
     for (int64_t t = 0; t < p->head_size; t++)
-        score += (double)q[t] * (double)k[t];
-    score *= (double)plan->query_scale;
-    if (plan->softcap_base2 > 0.0f)
-        score = (double)plan->softcap_base2 * tanh(score / (double)plan->softcap_base2);
-    int64_t at = (pair->batch * p->heads + pair->head) * run->args->queries + pair->query;
-    double weight =
-        exp2(score - (double)run->workspace.reference[at]) * (double)run->workspace.inverse[at];
+        score += (double)attn_element_value(q, p->q.dtype, t) *
+                 (double)attn_element_value(k, p->k.dtype, t);
+    const double log2_e = 1.4426950408889634;
+    score = log2_e * attn_shape_pair(run, &place, &shape, pair->query, pair->key,
+                                     score * (double)plan->query_scale / log2_e);
+    int64_t at = place.rows_at + pair->query;
+    double weight = score == -INFINITY ? 0.0
+                                       : exp2(score - (double)run->workspace.reference[at]) *
+                                             (double)run->workspace.inverse[at];
     /* a score in double may pass the f32 maximum it is told against; NaN stays */
     run->statistics->pair_weights[index] = weight > 1.0 ? 1.0f : (float)weight;
 }

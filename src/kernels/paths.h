@@ -8,6 +8,9 @@ extern const struct attn_kernels attn_kernels_portable;
 #if defined(__x86_64__)
 extern const struct attn_kernels attn_kernels_avx2;
 extern const struct attn_kernels attn_kernels_avx512;
+extern const struct attn_kernels attn_kernels_avx512_bf16;
+#elif defined(__aarch64__)
+extern const struct attn_kernels attn_kernels_neon;
 #endif
 
 #endif

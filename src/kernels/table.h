@@ -9,6 +9,10 @@
  *   values   [panel][key][columns]      of one block of keys; a panel is `columns` channels, tail 0
  *   output   [panel][row][columns]      the unnormalised rows of the block, by channel panel
  *
+ * Where `pair` is 2, every 32-bit element of queries, keys and values is a pair of bf16 that lie side by
+ * side along the summed axis (channels, or keys), a lone last one beside 0, and softmax leaves the weights
+ * of a row as pairs too, from the row's start. "Steps" count such elements.
+ *
  * `rows` and `columns` (two vectors) belong to the path: they are the register tile. Each group of rows
  * works on its own run of keys, the hull of what its rows see, so that a causal border costs only the
  * tiles it crosses. */
@@ -40,6 +44,8 @@ struct attn_row {
     float moment2;
     float square;
     float min_logit, max_logit; /* before softcap, in base-2 units of u */
+    float min_score;            /* where something shapes scores after softcap; base-2 units */
+    int32_t visible;            /* keys seen, where masks are read */
     float mass_self, mass_previous, mass_next, mass_first, mass_local;
     int32_t max_key;
     int32_t top_count;
@@ -63,7 +69,8 @@ struct attn_row_extras {
 struct attn_scores_call {
     const float *queries; /* first group */
     const float *keys;    /* first panel of the block */
-    int64_t head_size;
+    int64_t steps;        /* Dk, or pairs of it */
+    float scale; /* pairs only: products are multiplied by it; else queries were packed with it */
     int groups;
     int panels;
     const int16_t *panel_first, *panel_last; /* [groups] */
@@ -93,7 +100,7 @@ struct attn_softmax_call {
 struct attn_values_call {
     const float *scores;
     const float *values; /* of this block of keys */
-    int64_t keys;        /* in the block: the stride of a channel panel is keys * columns */
+    int64_t steps;       /* keys of the block, or pairs: a channel panel is steps * columns */
     int groups;
     int panels;
     bool half_panel;                     /* the last panel is one vector wide */
@@ -117,16 +124,17 @@ struct attn_kernels {
     const char *name; /* of the path */
     enum attn_path path;
     int rows, columns, lanes;
+    int pair; /* 2: bf16 pairs, for tensors of bf16 only; else 1 */
 
-    /* One group: rows of Dk, `stride` apart, times scale. rows_used <= rows. */
-    void (*pack_queries)(const float *from, int64_t stride, int rows_used, int64_t head_size,
-                         float scale, float *group);
+    /* One group: rows of Dk, `stride` elements apart, times scale (pairs: as they are). rows_used <= rows. */
+    void (*pack_queries)(const void *from, attn_dtype dtype, int64_t stride, int rows_used,
+                         int64_t head_size, float scale, float *group);
     /* One panel: keys of Dk, `stride` apart. keys_used <= columns. */
-    void (*pack_keys)(const float *from, int64_t stride, int keys_used, int64_t head_size,
-                      float *panel);
+    void (*pack_keys)(const void *from, attn_dtype dtype, int64_t stride, int keys_used,
+                      int64_t head_size, float *panel);
     /* A block of `keys` values of Dv into panels; true if any element is NaN or Inf. */
-    bool (*pack_values)(const float *from, int64_t stride, int64_t keys, int64_t head_size,
-                        float *values);
+    bool (*pack_values)(const void *from, attn_dtype dtype, int64_t stride, int64_t keys,
+                        int64_t head_size, float *values);
 
     void (*scores)(const struct attn_scores_call *call);
     void (*softmax)(struct attn_softmax_call *call);
@@ -137,16 +145,28 @@ struct attn_kernels {
 
     /* scores[0..count) <- cap * tanh(x / cap) in place, both in base-2 units; count a multiple of lanes */
     void (*softcap)(float *scores, int count, float cap);
+    /* scores[j] += unit * bias[j], count any */
+    void (*add_bias)(float *scores, int count, const void *bias, attn_dtype dtype, float unit);
+    /* scores[j] += slope * |start - j|; count a multiple of lanes */
+    void (*add_distance)(float *scores, int count, int64_t start, float slope);
+    /* scores[j] = -inf where visible[j] is 0 */
+    void (*apply_mask)(float *scores, int count, const uint8_t *visible);
     /* *low, *high <- min, max of themselves and scores[0..count), any count; NaN is passed over */
     void (*range)(const float *scores, int count, float *low, float *high);
     /* to[0..head_size) = factor * row of the output */
     void (*store_row)(const float *output, int64_t output_rows, int64_t head_size, float factor,
-                      float *to);
+                      void *to, attn_dtype dtype);
     /* a row of the output times a factor, over `panels` panels */
     void (*rescale_row)(float *output, int64_t output_rows, int panels, float factor);
 };
 
-/* The kernels of a path; NULL if this build has none for it. */
-const struct attn_kernels *attn_kernels_of(enum attn_path path);
+/* The kernels of a path for a dtype; NULL if this build has none for it. */
+const struct attn_kernels *attn_kernels_of(enum attn_path path, attn_dtype dtype);
+
+/* Steps of `elements`. */
+static inline int64_t attn_kernels_steps(const struct attn_kernels *kernels, int64_t elements)
+{
+    return (elements + kernels->pair - 1) / kernels->pair;
+}
 
 #endif

@@ -1,8 +1,10 @@
 /* Whether a run's arguments fit its plan. The tensors themselves are not read; the small arrays that say
  * where things are (offsets, windows, prefixes, segment ids, requests) are, every entry of them. */
 #include <inttypes.h>
+#include <math.h>
 
 #include "base/error.h"
+#include "plan/lengths.h"
 #include "plan/plan.h"
 
 static attn_status check_length(const char *name, int64_t value, int64_t most, attn_error *error)
@@ -38,18 +40,94 @@ static attn_status check_announced(const char *name, const void *pointer, size_t
     return check_pointer(name, pointer, alignment, announced && !empty, error);
 }
 
+static attn_status check_sequence(const struct attn_plan *plan, const char *name, int64_t b,
+                                  struct attn_span span, int64_t most, int64_t before,
+                                  attn_error *error)
+{
+    if (span.length < 0 || span.length > most)
+        return attn_fail(error, ATTN_ERR_VALUE,
+                         "args.%s make sequence %" PRId64 " %" PRId64
+                         " long; it may be 0 to %" PRId64,
+                         name, b, span.length, most);
+    if (attn_is_ragged(plan->problem.lengths) && span.first != before)
+        return attn_fail(error, ATTN_ERR_VALUE, "args.%s begins with %" PRId64 "; it must be 0",
+                         name, span.first);
+    return ATTN_OK;
+}
+
+static attn_status check_lengths(const struct attn_plan *plan, const attn_args *args,
+                                 attn_error *error)
+{
+    const attn_lengths lengths = plan->problem.lengths;
+    const bool padded = lengths == ATTN_LENGTHS_PADDED, ragged = attn_is_ragged(lengths);
+    const size_t width = lengths == ATTN_LENGTHS_RAGGED_I32 ? 4 : 8;
+    const bool none = args->batch == 0;
+    attn_status status = check_announced("query_lengths", args->query_lengths, 8, padded, none,
+                                         "ATTN_LENGTHS_PADDED", error);
+    if (!status)
+        status = check_announced("key_lengths", args->key_lengths, 8, padded, none,
+                                 "ATTN_LENGTHS_PADDED", error);
+    if (!status)
+        status = check_announced("cu_seqlens_q", args->cu_seqlens_q, width, ragged, false,
+                                 "ATTN_LENGTHS_RAGGED", error);
+    if (!status)
+        status = check_announced("cu_seqlens_k", args->cu_seqlens_k, width, ragged, false,
+                                 "ATTN_LENGTHS_RAGGED", error);
+    if (status || lengths == ATTN_LENGTHS_EQUAL)
+        return status;
+    int64_t queries = 0, keys = 0;
+    for (int64_t b = 0; !status && b < args->batch; b++) {
+        struct attn_span rows = attn_query_span(lengths, args, b);
+        struct attn_span columns = attn_key_span(lengths, args, b);
+        status = check_sequence(plan, padded ? "query_lengths" : "cu_seqlens_q", b, rows,
+                                args->queries, queries, error);
+        if (!status)
+            status = check_sequence(plan, padded ? "key_lengths" : "cu_seqlens_k", b, columns,
+                                    args->keys, keys, error);
+        queries += rows.length;
+        keys += columns.length;
+    }
+    if (!status && ragged &&
+        (queries > plan->problem.total_queries || keys > plan->problem.total_keys))
+        status = attn_fail(error, ATTN_ERR_SHAPE,
+                           "args.cu_seqlens end at %" PRId64 " queries and %" PRId64
+                           " keys; the plan's totals are %" PRId64 " and %" PRId64,
+                           queries, keys, plan->problem.total_queries, plan->problem.total_keys);
+    return status;
+}
+
+static attn_status check_sinks(const struct attn_plan *plan, const attn_args *args,
+                               attn_error *error)
+{
+    const bool announced = plan->problem.sinks;
+    attn_status status = check_announced("sinks", args->sinks, sizeof(float), announced,
+                                         plan->problem.heads == 0, "problem.sinks", error);
+    if (!status)
+        status = check_announced("lse_with_sink", args->lse_with_sink, sizeof(float), announced,
+                                 true, "problem.sinks", error);
+    for (int64_t h = 0; !status && announced && h < plan->problem.heads; h++)
+        if (!(args->sinks[h] < INFINITY))
+            status = attn_fail(error, ATTN_ERR_VALUE,
+                               "args.sinks[%" PRId64 "] is %g; it may be any finite number, or "
+                               "-inf for none",
+                               h, (double)args->sinks[h]);
+    return status;
+}
+
 static attn_status check_tensors(const struct attn_plan *plan, const attn_args *args,
                                  attn_error *error)
 {
+    const size_t width = (size_t)attn_dtype_size(plan->problem.q.dtype);
     bool rows = args->batch > 0 && plan->problem.heads > 0 && args->queries > 0;
     bool keys = args->batch > 0 && plan->problem.heads > 0 && args->keys > 0;
-    attn_status status = check_pointer("q", args->q, sizeof(float), rows && keys, error);
+    attn_status status = check_pointer("q", args->q, width, rows && keys, error);
     if (!status)
-        status = check_pointer("k", args->k, sizeof(float), rows && keys, error);
+        status = check_pointer("k", args->k, width, rows && keys, error);
     if (!status)
-        status = check_pointer("v", args->v, sizeof(float), rows && keys && args->o, error);
+        status = check_pointer("v", args->v, width, rows && keys && args->o, error);
     if (!status)
-        status = check_pointer("o", args->o, sizeof(float), false, error);
+        status = check_pointer("o", args->o, (size_t)attn_dtype_size(plan->problem.o.dtype), false,
+                               error);
     if (!status)
         status = check_pointer("lse", args->lse, sizeof(float), false, error);
     return status;
@@ -134,7 +212,9 @@ static attn_status check_segments(const struct attn_plan *plan, const attn_args 
                                   attn_error *error)
 {
     const attn_statistics *s = args->statistics;
-    int64_t count = args->batch * args->keys;
+    int64_t count = attn_is_ragged(plan->problem.lengths)
+                        ? attn_key_span(plan->problem.lengths, args, args->batch).first
+                        : args->batch * args->keys;
     attn_status status =
         check_pointer("statistics.segment_ids", s->segment_ids, 1, count > 0, error);
     for (int64_t i = 0; !status && i < count; i++)
@@ -172,12 +252,12 @@ static attn_status check_requests(const struct attn_plan *plan, const attn_args 
         status = check_index("weights", i, "batch", r->batch, args->batch, error);
         if (!status)
             status = check_index("weights", i, "head", r->head, plan->problem.heads, error);
-        if (!status &&
-            (r->row_begin < 0 || r->row_end < r->row_begin || r->row_end > args->queries))
+        int64_t rows = status ? 0 : attn_query_span(plan->problem.lengths, args, r->batch).length;
+        if (!status && (r->row_begin < 0 || r->row_end < r->row_begin || r->row_end > rows))
             status = attn_fail(error, ATTN_ERR_VALUE,
                                "args.statistics.weights[%" PRId64 "] asks for rows [%" PRId64
                                ", %" PRId64 "); they must lie in [0, %" PRId64 ")",
-                               i, r->row_begin, r->row_end, args->queries);
+                               i, r->row_begin, r->row_end, rows);
         if (!status)
             status = check_pointer("statistics.weights[].weights", r->weights, sizeof(float),
                                    r->row_end > r->row_begin && args->keys > 0, error);
@@ -204,9 +284,13 @@ static attn_status check_pairs(const struct attn_plan *plan, const attn_args *ar
         if (!status)
             status = check_index("pairs", i, "head", pair->head, plan->problem.heads, error);
         if (!status)
-            status = check_index("pairs", i, "query", pair->query, args->queries, error);
+            status = check_index("pairs", i, "query", pair->query,
+                                 attn_query_span(plan->problem.lengths, args, pair->batch).length,
+                                 error);
         if (!status)
-            status = check_index("pairs", i, "key", pair->key, args->keys, error);
+            status =
+                check_index("pairs", i, "key", pair->key,
+                            attn_key_span(plan->problem.lengths, args, pair->batch).length, error);
     }
     return status;
 }
@@ -288,6 +372,10 @@ attn_status attn_args_check(const struct attn_plan *plan, const attn_args *args,
     if (!status)
         status = check_tensors(plan, args, error);
     if (!status)
+        status = check_lengths(plan, args, error);
+    if (!status)
+        status = check_sinks(plan, args, error);
+    if (!status)
         status = check_offsets(plan, args, error);
     if (!status)
         status = check_windows(plan, args, error);
@@ -295,6 +383,8 @@ attn_status attn_args_check(const struct attn_plan *plan, const attn_args *args,
         status = check_prefix_lm(plan, args, error);
     if (!status)
         status = check_excluded(plan, args, error);
+    if (!status)
+        status = attn_scores_args_check(plan, args, error);
     if (!status)
         status = check_statistics(plan, args, error);
     return status;

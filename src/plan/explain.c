@@ -50,6 +50,8 @@ static void say_softmax(struct text *text, const struct attn_plan *plan)
     if (plan->problem.softcap > 0.0f)
         say(text, "softcap: %g, a sweep of its own over each block of scores\n",
             (double)plan->problem.softcap);
+    if (plan->problem.sinks)
+        say(text, "sinks: one logit for each head, added once when a row is finished\n");
     if (plan->second_sweep)
         say(text, "second sweep: scores once more for %s%s%s(finished rows are kept)\n",
             attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS) ? "column mass " : "",
@@ -59,6 +61,17 @@ static void say_softmax(struct text *text, const struct attn_plan *plan)
 
 size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
 {
+    static const char *const dtypes[] = {
+        [ATTN_F32] = "f32",
+        [ATTN_BF16] = "bf16, widened to f32 when packed",
+        [ATTN_F16] = "f16, widened to f32 when packed",
+    };
+    static const char *const lengths[] = {
+        [ATTN_LENGTHS_EQUAL] = "",
+        [ATTN_LENGTHS_PADDED] = "lengths: padded, one for each sequence\n",
+        [ATTN_LENGTHS_RAGGED_I32] = "lengths: ragged, by cu_seqlens of int32\n",
+        [ATTN_LENGTHS_RAGGED_I64] = "lengths: ragged, by cu_seqlens of int64\n",
+    };
     struct text text = {buffer, buffer ? size : 0, 0};
     if (text.size > 0)
         buffer[0] = '\0';
@@ -68,10 +81,12 @@ size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
     const struct attn_kernels *kernels = plan->kernels;
     struct attn_row_blocks blocks = attn_row_blocks(p->queries, kernels->rows);
     say(&text,
-        "forward: f32, at most %" PRId64 " sequences, %" PRId64 " heads on %" PRId64
+        "forward: %s, at most %" PRId64 " sequences, %" PRId64 " heads on %" PRId64
         " kv heads, %" PRId64 " queries, %" PRId64 " keys, head sizes %" PRId64 " and %" PRId64
         "\n",
-        p->batch, p->heads, p->kv_heads, p->queries, p->keys, p->head_size, p->head_size_v);
+        kernels->pair == 2 ? "bf16, multiplied in pairs" : dtypes[p->q.dtype], p->batch, p->heads,
+        p->kv_heads, p->queries, p->keys, p->head_size, p->head_size_v);
+    say(&text, "%s", lengths[p->lengths]);
     say(&text, "path: %s, register tile %d x %d\n", kernels->name, kernels->rows, kernels->columns);
     say_mask(&text, p);
     say(&text,

@@ -10,9 +10,9 @@
 
 /* Keys of a block. Packed keys and values of one block should fill at most half of the second-level
  * cache, where the block of scores lives too. */
-static int choose_block_keys(const attn_problem *problem)
+static int choose_block_keys(const attn_problem *problem, const struct attn_kernels *kernels)
 {
-    int64_t channels = problem->head_size + problem->head_size_v;
+    int64_t channels = (problem->head_size + problem->head_size_v) / kernels->pair + 1;
     int64_t fit = (int64_t)(attn_cpu_info()->caches.l2 / 2 / sizeof(float)) / channels;
     int64_t step = 64; /* a multiple of every path's columns */
     fit = attn_int64_max(step, attn_int64_min(fit / step * step, ATTN_BLOCK_KEYS));
@@ -62,22 +62,24 @@ static void choose_softmax(struct attn_plan *plan)
     plan->softmax = all                                        ? plan->kernels->softmax_all
                     : attn_plan_wants(plan, ATTN_STAT_ENTROPY) ? plan->kernels->softmax_entropy
                                                                : plan->kernels->softmax;
+    plan->column_sweep = attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS) ||
+                         (plan->reads_masks && attn_plan_wants(plan, ATTN_STAT_COLUMN_VIEWERS));
     plan->second_sweep =
-        attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS | ATTN_STAT_WEIGHTS | ATTN_STAT_PAIRS);
+        plan->column_sweep || attn_plan_wants(plan, ATTN_STAT_WEIGHTS | ATTN_STAT_PAIRS);
 }
 
 static attn_status choose_sizes(struct attn_plan *plan, attn_error *error)
 {
     const attn_problem *p = &plan->problem;
-    plan->block_keys = choose_block_keys(p);
+    plan->block_keys = choose_block_keys(p, plan->kernels);
     plan->values = panels_of(p->head_size_v, plan->kernels);
     plan->segments = panels_of(
         attn_plan_wants(plan, ATTN_STAT_MASS_SEGMENTS) ? plan->wanted.segments : 0, plan->kernels);
 
     int64_t padded, padded_channels = (int64_t)plan->values.count * plan->kernels->columns;
     if (!attn_int64_round_up(&padded, p->keys, plan->block_keys) ||
-        !attn_int64_mul(&plan->packed_keys, padded, p->head_size) ||
-        !attn_int64_mul(&plan->packed_values, padded, padded_channels) ||
+        !attn_int64_mul(&plan->packed_keys, padded, plan->key_steps) ||
+        !attn_int64_mul(&plan->packed_values, padded / plan->kernels->pair, padded_channels) ||
         plan->packed_keys > INT64_MAX / 64 || plan->packed_values > INT64_MAX / 64)
         return attn_fail(error, ATTN_ERR_OVERFLOW,
                          "problem.keys * head_size is more than an address can tell");
@@ -101,7 +103,10 @@ static attn_status choose(struct attn_plan *plan, attn_error *error)
     attn_status status = attn_path_choose(&path, error);
     if (status)
         return status;
-    plan->kernels = attn_kernels_of(path);
+    /* pairs round weights to bf16, too coarse for the masses of segments that ride as values */
+    bool segments = attn_plan_wants(plan, ATTN_STAT_MASS_SEGMENTS);
+    plan->kernels = attn_kernels_of(path, segments ? ATTN_F32 : p->q.dtype);
+    plan->key_steps = plan->kernels ? attn_kernels_steps(plan->kernels, p->head_size) : 0;
     if (!plan->kernels)
         return attn_fail(error, ATTN_ERR_CPU, "this build has no kernels for the path %s",
                          attn_path_name(path));

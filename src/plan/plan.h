@@ -6,6 +6,7 @@
 #define ATTN_PLAN_PLAN_H
 
 #include <attn/attn.h>
+#include <attn/scores.h>
 #include <attn/stats.h>
 
 #include "base/sizes.h"
@@ -20,16 +21,21 @@ struct attn_panels {
 struct attn_plan {
     attn_problem problem; /* statistics is NULL: what it pointed to is in `wanted` */
     attn_statistics_wanted wanted;
-    bool statistics_given;
+    bool statistics_given, scores_given;
+    attn_scores scores; /* all absent unless `shaped` */
+    bool shaped;        /* something of attn/scores.h applies */
+    bool reads_masks;   /* some of it may hide pairs */
     const struct attn_kernels *kernels;
 
     float query_scale; /* scale * log2(e): queries are packed with it, scores are in base-2 units */
     float softcap_base2; /* softcap * log2(e) */
+    int64_t key_steps;   /* of head_size: what keys and queries are packed in */
     int block_keys;      /* keys of a block: a multiple of columns */
     struct attn_panels values, segments;
     struct attn_row_extras extras;
     void (*softmax)(struct attn_softmax_call *call); /* one of the table's three */
     bool second_sweep;     /* finished rows are kept for weights, column mass and pairs */
+    bool column_sweep;     /* column mass, or viewers under masks that are read */
     int64_t flight;        /* how many (sequence, kv head) pairs are packed at once */
     int64_t packed_keys;   /* floats of one packed kv head, keys */
     int64_t packed_values; /* the same, values */
@@ -60,6 +66,12 @@ static inline struct attn_row_blocks attn_row_blocks(int64_t queries, int group_
 /* Check a problem and copy it (and its statistics) into the plan. */
 attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *problem,
                                attn_error *error);
+
+/* The same for what shapes scores, in a problem and in a run. */
+attn_status attn_scores_check(const attn_problem *problem, const attn_scores *scores,
+                              attn_error *error);
+attn_status attn_scores_args_check(const struct attn_plan *plan, const attn_args *args,
+                                   attn_error *error);
 
 /* Check one window; `index` >= 0 is put behind the name. */
 attn_status attn_window_check(const char *name, int64_t index, const attn_window *window,

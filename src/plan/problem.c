@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "plan/lengths.h"
 #include "plan/plan.h"
 
 static attn_status check_count(const char *name, int64_t value, int64_t low, int64_t high,
@@ -94,10 +95,6 @@ static bool is_injective(const attn_layout *layout, const int64_t extent[4])
 static attn_status check_layout(const char *name, const attn_layout *layout,
                                 const int64_t extent[4], bool output, attn_error *error)
 {
-    if (layout->dtype != ATTN_F32)
-        return attn_fail(error, ATTN_ERR_DTYPE,
-                         "problem.%s.dtype is %d; this version takes ATTN_F32 (%d) only", name,
-                         (int)layout->dtype, (int)ATTN_F32);
     if (layout->stride[3] != 1)
         return attn_fail(error, ATTN_ERR_STRIDE,
                          "problem.%s.stride[3] is %" PRId64 "; the last stride must be 1", name,
@@ -116,13 +113,61 @@ static attn_status check_layout(const char *name, const attn_layout *layout,
     return ATTN_OK;
 }
 
+static attn_status check_dtypes(const attn_problem *p, attn_error *error)
+{
+    const struct {
+        const char *name;
+        attn_dtype dtype;
+    } tensors[] = {{"q", p->q.dtype}, {"k", p->k.dtype}, {"v", p->v.dtype}, {"o", p->o.dtype}};
+    for (int i = 0; i < 4; i++)
+        if ((int)tensors[i].dtype < ATTN_F32 || (int)tensors[i].dtype > ATTN_F16)
+            return attn_fail(error, ATTN_ERR_DTYPE,
+                             "problem.%s.dtype is %d; it may be ATTN_F32 (1), ATTN_BF16 (2) or "
+                             "ATTN_F16 (3)",
+                             tensors[i].name, (int)tensors[i].dtype);
+    for (int i = 1; i < 4; i++)
+        if (tensors[i].dtype != p->q.dtype && !(i == 3 && tensors[i].dtype == ATTN_F32))
+            return attn_fail(error, ATTN_ERR_DTYPE,
+                             "problem.%s.dtype is %d; it must be that of q, %d%s", tensors[i].name,
+                             (int)tensors[i].dtype, (int)p->q.dtype,
+                             i == 3 ? ", or ATTN_F32 (1)" : "");
+    return ATTN_OK;
+}
+
+static attn_status check_lengths(const attn_problem *p, attn_error *error)
+{
+    if ((unsigned)p->lengths > ATTN_LENGTHS_RAGGED_I64)
+        return attn_fail(error, ATTN_ERR_VALUE,
+                         "problem.lengths is %d; it may be ATTN_LENGTHS_EQUAL (0) to "
+                         "ATTN_LENGTHS_RAGGED_I64 (3)",
+                         (int)p->lengths);
+    const struct {
+        const char *name;
+        int64_t value;
+    } totals[] = {{"total_queries", p->total_queries}, {"total_keys", p->total_keys}};
+    int64_t most = attn_is_ragged(p->lengths) ? INT32_MAX : 0;
+    for (int i = 0; i < 2; i++)
+        if (totals[i].value < 0 || totals[i].value > most)
+            return attn_fail(error, ATTN_ERR_SHAPE,
+                             "problem.%s is %" PRId64 "; it may be 0 to %" PRId64 "%s",
+                             totals[i].name, totals[i].value, most,
+                             most == 0 ? " unless the batch is ragged" : "");
+    return ATTN_OK;
+}
+
 static attn_status check_layouts(const attn_problem *p, attn_error *error)
 {
-    const int64_t q[4] = {p->batch, p->heads, p->queries, p->head_size};
-    const int64_t k[4] = {p->batch, p->kv_heads, p->keys, p->head_size};
-    const int64_t v[4] = {p->batch, p->kv_heads, p->keys, p->head_size_v};
-    const int64_t o[4] = {p->batch, p->heads, p->queries, p->head_size_v};
-    attn_status status = check_layout("q", &p->q, q, false, error);
+    const bool ragged = attn_is_ragged(p->lengths);
+    const int64_t batch = ragged ? 1 : p->batch;
+    const int64_t queries = ragged ? p->total_queries : p->queries;
+    const int64_t keys = ragged ? p->total_keys : p->keys;
+    const int64_t q[4] = {batch, p->heads, queries, p->head_size};
+    const int64_t k[4] = {batch, p->kv_heads, keys, p->head_size};
+    const int64_t v[4] = {batch, p->kv_heads, keys, p->head_size_v};
+    const int64_t o[4] = {batch, p->heads, queries, p->head_size_v};
+    attn_status status = check_dtypes(p, error);
+    if (!status)
+        status = check_layout("q", &p->q, q, false, error);
     if (!status)
         status = check_layout("k", &p->k, k, false, error);
     if (!status)
@@ -235,6 +280,8 @@ attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *probl
     if (!status)
         status = check_numbers(problem, error);
     if (!status)
+        status = check_lengths(problem, error);
+    if (!status)
         status = check_layouts(problem, error);
     attn_statistics_wanted none = attn_statistics_wanted_init(0);
     const attn_statistics_wanted *wanted = problem->statistics ? problem->statistics : &none;
@@ -244,7 +291,18 @@ attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *probl
         status = check_outputs(problem, wanted, error);
     if (status)
         return status;
+    attn_scores plain = attn_scores_init();
+    const attn_scores *scores = problem->scores ? problem->scores : &plain;
+    status = attn_scores_check(problem, scores, error);
+    if (status)
+        return status;
+    plan->scores = *scores;
+    plan->scores_given = problem->scores != NULL;
+    plan->reads_masks = scores->mask != ATTN_MASK_NONE || scores->bias != 0 || scores->documents ||
+                        scores->block_rows > 0 || scores->function;
+    plan->shaped = plan->reads_masks || scores->alibi;
     plan->problem = *problem;
+    plan->problem.scores = NULL;
     plan->wanted = *wanted;
     plan->statistics_given = problem->statistics != NULL;
     plan->problem.statistics = NULL;

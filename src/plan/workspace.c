@@ -1,6 +1,8 @@
 /* Carving a run's workspace; see workspace.h. */
 #include "plan/workspace.h"
 
+#include "plan/lengths.h"
+
 static size_t count_of(int64_t value)
 {
     size_t count = 0;
@@ -35,6 +37,9 @@ static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena
     scratch->column_sums = take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, 1, sizeof(float));
     scratch->column_totals =
         take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, ATTN_COLUMN_BLOCKS, sizeof(double));
+    scratch->column_viewers = take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0,
+                                   ATTN_COLUMN_BLOCKS, sizeof(int32_t));
+    scratch->visible = take(arena, plan->shaped ? rows : 0, ATTN_BLOCK_KEYS, 1);
 }
 
 void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *arena,
@@ -51,9 +56,11 @@ void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *a
     workspace->non_finite = take(arena, flight, blocks, 1);
     workspace->segments = take(arena, count_of(p->batch) * (size_t)plan->segments.count,
                                padded_keys * columns, sizeof(float));
-    size_t kept = plan->second_sweep ? count_of(p->batch * p->heads) : 0;
-    workspace->reference = take(arena, kept, count_of(p->queries), sizeof(float));
-    workspace->inverse = take(arena, kept, count_of(p->queries), sizeof(float));
+    bool ragged = attn_is_ragged(p->lengths);
+    size_t kept = plan->second_sweep ? count_of(ragged ? p->heads : p->batch * p->heads) : 0;
+    size_t rows = count_of(ragged ? p->total_queries : p->queries);
+    workspace->reference = take(arena, kept, rows, sizeof(float));
+    workspace->inverse = take(arena, kept, rows, sizeof(float));
 
     struct attn_scratch scratch;
     struct attn_arena one = attn_arena_measure();

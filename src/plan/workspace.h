@@ -19,6 +19,8 @@ struct attn_scratch {
     float *top_scores;
     float *column_sums; /* [ATTN_BLOCK_KEYS], second sweep */
     double *column_totals;
+    int32_t *column_viewers;
+    uint8_t *visible; /* [ATTN_BLOCK_ROWS][ATTN_BLOCK_KEYS], where masks may be read */
 };
 
 struct attn_workspace {

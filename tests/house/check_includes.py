@@ -16,7 +16,7 @@ LIBRARY = {
     "cpu": 1,
     "exec": 2, "mask": 2, "kv": 2, "kernels": 2,
     "plan": 3,
-    "attention": 4, "linear": 4, "telemetry": 4,
+    "attention": 4, "rotary": 4, "linear": 4, "telemetry": 4,
     "layer": 5, "api": 5,
 }
 COMMAND = {

@@ -10,6 +10,10 @@
 #include "kernels/ceiling/ceiling.h"
 #include "kernels/simd/simd.h"
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 #if ATTN_VECTOR_BYTES == 64 || defined(__aarch64__)
 #define CHAINS 24 /* of 32 registers */
 #else
@@ -25,7 +29,12 @@ INLINE void fma_step(vf *chain, vf factor, vf addend)
 {
 #pragma GCC unroll 24
     for (int i = 0; i < CHAINS; i++)
+#if defined(__aarch64__)
+        /* fmla adds to the register it overwrites: with the addend outside, each would bring a copy */
+        chain[i] = (vf)vfmaq_f32((float32x4_t)chain[i], (float32x4_t)factor, (float32x4_t)addend);
+#else
         chain[i] = chain[i] * factor + addend;
+#endif
 }
 
 static float fma_loop(int64_t rounds, float seed)

@@ -14,6 +14,9 @@ const struct attn_ceiling_loops *attn_ceiling_loops_of(enum attn_path path)
 #if defined(__x86_64__)
         [ATTN_PATH_AVX2] = &attn_ceiling_loops_avx2,
         [ATTN_PATH_AVX512] = &attn_ceiling_loops_avx512,
+        [ATTN_PATH_AVX512_BF16] = &attn_ceiling_loops_avx512,
+#elif defined(__aarch64__)
+        [ATTN_PATH_NEON] = &attn_ceiling_loops_portable, /* the same instructions */
 #endif
     };
     return (unsigned)path < ATTN_PATH_COUNT ? tables[path] : NULL;

@@ -1,7 +1,13 @@
 /* Every forward kernel of one path, and the table that names them. A stub for each instruction set defines
  * ATTN_VECTOR_BYTES, ATTN_KERNELS_PATH and ATTN_KERNELS_TABLE, and includes this. */
+#include "kernels/forward/output_body.h"
+#ifdef ATTN_BF16_PAIRS
+#include "kernels/forward/pack_pairs_body.h"
+#else
 #include "kernels/forward/pack_body.h"
+#endif
 #include "kernels/forward/products_body.h"
+#include "kernels/forward/shape_body.h"
 #include "kernels/forward/statistics_body.h"
 #include "kernels/paths.h"
 
@@ -15,9 +21,16 @@ const struct attn_kernels ATTN_KERNELS_TABLE = {
     .rows = ROWS,
     .columns = COLUMNS,
     .lanes = LANES,
+    .pair = PAIR,
+#ifdef ATTN_BF16_PAIRS
+    .pack_queries = pack_queries_pairs,
+    .pack_keys = pack_keys_pairs,
+    .pack_values = pack_values_pairs,
+#else
     .pack_queries = pack_queries,
     .pack_keys = pack_keys,
     .pack_values = pack_values,
+#endif
     .scores = scores,
     .softmax = softmax,
     .softmax_entropy = softmax_entropy,
@@ -25,6 +38,9 @@ const struct attn_kernels ATTN_KERNELS_TABLE = {
     .values = values,
     .weights = weights,
     .softcap = softcap,
+    .add_bias = add_bias,
+    .add_distance = add_distance,
+    .apply_mask = apply_mask,
     .range = range,
     .store_row = store_row,
     .rescale_row = rescale_row,

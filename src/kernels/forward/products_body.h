@@ -4,15 +4,17 @@
 
 static void scores(const struct attn_scores_call *call)
 {
-    const int64_t panel_size = call->head_size * COLUMNS;
-    const int64_t group_size = call->head_size * ROWS;
+    const int64_t panel_size = call->steps * COLUMNS;
+    const int64_t group_size = call->steps * ROWS;
     for (int panel = 0; panel < call->panels; panel++) {
         const float *keys = call->keys + panel * panel_size;
         for (int group = 0; group < call->groups; group++) {
             if (panel < call->panel_first[group] || panel >= call->panel_last[group])
                 continue;
             struct tile tile = tile_multiply(tile_zero(), call->queries + group * group_size, ROWS,
-                                             1, keys, call->head_size, 2);
+                                             1, keys, call->steps, 2);
+            if (PAIR == 2)
+                tile = tile_scale(tile, call->scale);
             float *to = call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + panel * COLUMNS;
             tile_store(tile, to, ATTN_SCORE_STRIDE, 2);
         }
@@ -21,17 +23,18 @@ static void scores(const struct attn_scores_call *call)
 
 INLINE void values_panel(const struct attn_values_call *call, int panel, const int width)
 {
-    const float *values = call->values + panel * call->keys * COLUMNS;
+    const float *values = call->values + panel * call->steps * COLUMNS;
     float *output = call->output + panel * call->output_rows * COLUMNS;
     for (int group = 0; group < call->groups; group++) {
         int first = call->key_first[group], last = call->key_last[group];
         if (first >= last)
             continue;
         float *rows = output + (int64_t)group * ROWS * COLUMNS;
-        const float *weights = call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + first;
+        const float *weights =
+            call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + first / PAIR;
         struct tile tile = tile_load(rows, COLUMNS, width);
-        tile = tile_multiply(tile, weights, 1, ATTN_SCORE_STRIDE, values + first * COLUMNS,
-                             last - first, width);
+        tile = tile_multiply(tile, weights, 1, ATTN_SCORE_STRIDE, values + first / PAIR * COLUMNS,
+                             (last - first + PAIR - 1) / PAIR, width);
         tile_store(tile, rows, COLUMNS, width);
     }
 }

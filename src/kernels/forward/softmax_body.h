@@ -128,6 +128,20 @@ INLINE bool softmax_row(float *s, int count, float maximum, struct attn_row *row
     return true;
 }
 
+/* Weights as the product with the values wants them: with pairs, rounded to bf16 and moved together, keys
+ * (2i, 2i + 1) of the row to element i of its start. `row` is the whole row. */
+INLINE void narrow_row(float *row, int first, int count)
+{
+#ifdef ATTN_BF16_PAIRS
+    for (int j = first; j < first + count; j += 2 * LANES) {
+        __m512 low = _mm512_loadu_ps(row + j), high = _mm512_loadu_ps(row + j + LANES);
+        _mm512_storeu_si512(row + j / 2, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+#else
+    (void)row, (void)first, (void)count;
+#endif
+}
+
 INLINE void softmax_rows(struct attn_softmax_call *call, const bool entropy)
 {
     call->rescaled = false;
@@ -140,6 +154,7 @@ INLINE void softmax_rows(struct attn_softmax_call *call, const bool entropy)
         float *s = call->scores + (int64_t)r * ATTN_SCORE_STRIDE + first;
         softmax_row(s, count, row_maximum(s, count), &call->row[r], &call->rescale[r], entropy,
                     false);
+        narrow_row(s - first, first, count);
         call->rescaled |= call->rescale[r] != 1.0f;
     }
 }
@@ -152,29 +167,6 @@ static void softmax(struct attn_softmax_call *call)
 static void softmax_entropy(struct attn_softmax_call *call)
 {
     softmax_rows(call, true);
-}
-
-static void softcap(float *scores, int count, float cap)
-{
-    for (int j = 0; j < count; j += LANES)
-        vf_store(scores + j, vf_tanh(vf_load(scores + j) / cap) * cap);
-}
-
-static void range(const float *scores, int count, float *low, float *high)
-{
-    vf lowest = vf_set(*low), highest = vf_set(*high);
-    int j = 0;
-    for (; j + LANES <= count; j += LANES) {
-        vf x = vf_load(scores + j);
-        lowest = vf_min(x, lowest);
-        highest = vf_max(x, highest);
-    }
-    *low = vf_min_lane(lowest);
-    *high = vf_max_lane(highest);
-    for (; j < count; j++) {
-        *low = scores[j] < *low ? scores[j] : *low;
-        *high = scores[j] > *high ? scores[j] : *high;
-    }
 }
 
 static void weights(const struct attn_weights_call *call)

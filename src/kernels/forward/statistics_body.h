@@ -131,12 +131,12 @@ static void softmax_all(struct attn_softmax_call *call)
             top_row(s, count, key, row, extras->top_keys,
                     call->top_keys + (int64_t)r * extras->top_keys,
                     call->top_scores + (int64_t)r * extras->top_keys);
-        if (!softmax_row(s, count, maximum, row, &call->rescale[r], true, true))
-            continue;
+        bool any = softmax_row(s, count, maximum, row, &call->rescale[r], true, true);
         call->rescaled |= call->rescale[r] != 1.0f;
-        if (extras->masses)
+        if (any && extras->masses)
             masses_row(s, count, key, call->position + r, extras, row);
-        if (extras->distances)
+        if (any && extras->distances)
             distances_row(s, count, key, call->position + r, row);
+        narrow_row(s - first, first, count);
     }
 }

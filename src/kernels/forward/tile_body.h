@@ -8,12 +8,41 @@
 #include "kernels/simd/simd.h"
 #include "kernels/table.h"
 
-#if ATTN_VECTOR_BYTES == 64
+#if ATTN_VECTOR_BYTES == 64 || defined(ATTN_NEON)
 enum { ROWS = 12 }; /* 24 accumulators of 32 registers */
 #else
 enum { ROWS = 6 }; /* 12 accumulators of 16 registers */
 #endif
 enum { COLUMNS = 2 * LANES };
+
+#ifdef ATTN_BF16_PAIRS
+enum { PAIR = 2 };
+#else
+enum { PAIR = 1 };
+#endif
+
+typedef int32_t __attribute__((may_alias)) int32_t_alias;
+
+/* One element of the left, in every lane. */
+INLINE vf left_element(const float *left)
+{
+#ifdef ATTN_BF16_PAIRS
+    return (vf)((vi){0} +
+                *(const int32_t_alias *)left); /* bits: adding floats could change a NaN's */
+#else
+    return vf_set(*left);
+#endif
+}
+
+/* c + a b, or with pairs c + a.low b.low + a.high b.high */
+INLINE vf multiply_add(vf a, vf b, vf c)
+{
+#ifdef ATTN_BF16_PAIRS
+    return (vf)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
+#else
+    return a * b + c;
+#endif
+}
 
 struct tile {
     vf c[ROWS][2];
@@ -51,6 +80,19 @@ INLINE void tile_store(struct tile tile, float *to, int64_t stride, const int wi
     }
 }
 
+INLINE struct tile tile_scale(struct tile tile, float factor)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; i++) {
+        tile.c[i][0] *= factor;
+        tile.c[i][1] *= factor;
+    }
+    return tile;
+}
+
+#ifdef ATTN_NEON
+#include "kernels/forward/tile_neon.h"
+#else
 /* tile[i][:] += left[t][i] * right[t][:] for t in [0, steps): element (t, i) of the left is at
  * t * left_step + i * left_row, step t of the right at t * COLUMNS. */
 INLINE struct tile tile_multiply(struct tile tile, const float *left, const int left_step,
@@ -62,14 +104,16 @@ INLINE struct tile tile_multiply(struct tile tile, const float *left, const int 
         vf b1 = width == 2 ? vf_load(right + LANES) : b0;
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; i++) {
-            tile.c[i][0] = left[i * left_row] * b0 + tile.c[i][0];
+            vf a = left_element(left + i * left_row);
+            tile.c[i][0] = multiply_add(a, b0, tile.c[i][0]);
             if (width == 2)
-                tile.c[i][1] = left[i * left_row] * b1 + tile.c[i][1];
+                tile.c[i][1] = multiply_add(a, b1, tile.c[i][1]);
         }
         left += left_step;
         right += COLUMNS;
     }
     return tile;
 }
+#endif
 
 #endif

@@ -1,0 +1,64 @@
+/* What shapes a row of scores besides the product: cap, bias, ALiBi, masks as bytes, and a look at its
+ * extremes. All in place, base-2 units. */
+#include "kernels/forward/tile_body.h"
+#include "kernels/simd/convert.h"
+
+#include <math.h>
+
+static void softcap(float *scores, int count, float cap)
+{
+    for (int j = 0; j < count; j += LANES)
+        vf_store(scores + j, vf_tanh(vf_load(scores + j) / cap) * cap);
+}
+
+INLINE void add_bias_as(float *scores, int count, const void *bias, float unit,
+                        const attn_dtype dtype)
+{
+    int j = 0;
+    for (; j + 4 <= count; j += 4)
+        v4_store(scores + j, v4_load(scores + j) + v4_load_as(bias, j, dtype) * unit);
+    for (; j < count; j++)
+        scores[j] += load_as(bias, j, dtype) * unit;
+}
+
+static void add_bias(float *scores, int count, const void *bias, attn_dtype dtype, float unit)
+{
+    if (dtype == ATTN_F32)
+        add_bias_as(scores, count, bias, unit, ATTN_F32);
+    else if (dtype == ATTN_BF16)
+        add_bias_as(scores, count, bias, unit, ATTN_BF16);
+    else
+        add_bias_as(scores, count, bias, unit, ATTN_F16);
+}
+
+static void add_distance(float *scores, int count, int64_t start, float slope)
+{
+    vf distance = vf_set((float)start) - vf_iota();
+    for (int j = 0; j < count; j += LANES) {
+        vf_store(scores + j, vf_load(scores + j) + vf_abs(distance) * slope);
+        distance -= (float)LANES;
+    }
+}
+
+static void apply_mask(float *scores, int count, const uint8_t *visible)
+{
+    for (int j = 0; j < count; j++)
+        scores[j] = visible[j] ? scores[j] : -INFINITY;
+}
+
+static void range(const float *scores, int count, float *low, float *high)
+{
+    vf lowest = vf_set(*low), highest = vf_set(*high);
+    int j = 0;
+    for (; j + LANES <= count; j += LANES) {
+        vf x = vf_load(scores + j);
+        lowest = vf_min(x, lowest);
+        highest = vf_max(x, highest);
+    }
+    *low = vf_min_lane(lowest);
+    *high = vf_max_lane(highest);
+    for (; j < count; j++) {
+        *low = scores[j] < *low ? scores[j] : *low;
+        *high = scores[j] > *high ? scores[j] : *high;
+    }
+}

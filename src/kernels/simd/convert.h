@@ -1,0 +1,69 @@
+/* Elements of any dtype as f32, four at a time, and back. */
+#ifndef ATTN_KERNELS_CONVERT_H
+#define ATTN_KERNELS_CONVERT_H
+
+#include <attn/attn.h>
+
+#include "base/half.h"
+#include "kernels/simd/simd.h"
+
+#ifdef ATTN_NEON
+#include <arm_neon.h>
+#endif
+
+typedef uint32_t u4 __attribute__((vector_size(16)));
+typedef uint16_t h4 __attribute__((vector_size(8)));
+typedef uint16_t h4_memory __attribute__((vector_size(8), aligned(2), may_alias));
+
+INLINE const void *element_of(const void *from, int64_t i, const attn_dtype dtype)
+{
+    return (const char *)from + i * (dtype == ATTN_F32 ? 4 : 2);
+}
+
+INLINE v4 v4_of_f16(h4 h)
+{
+#if defined(__F16C__)
+    typedef long long two __attribute__((vector_size(16)));
+    h4 zero = {0};
+    return (v4)_mm_cvtph_ps((__m128i)(two)__builtin_shufflevector(h, zero, 0, 1, 2, 3, 4, 5, 6, 7));
+#elif defined(ATTN_NEON)
+    return (v4)vcvt_f32_f16((float16x4_t)h);
+#else
+    u4 wide = __builtin_convertvector(h, u4);
+    u4 rest = (wide & 0x7fff) << 13;
+    u4 finite = (u4)((v4)rest * 0x1p112f);
+    u4 special = (u4)((wide & 0x7c00) == 0x7c00);
+    return (v4)((special & (rest | 0x7f800000)) | (~special & finite) | (wide & 0x8000) << 16);
+#endif
+}
+
+/* Elements i .. i + 3. */
+INLINE v4 v4_load_as(const void *from, int64_t i, const attn_dtype dtype)
+{
+    const void *at = element_of(from, i, dtype);
+    if (dtype == ATTN_F32)
+        return v4_load(at);
+    h4 h = *(const h4_memory *)at;
+    if (dtype == ATTN_F16)
+        return v4_of_f16(h);
+    return (v4)(__builtin_convertvector(h, u4) << 16);
+}
+
+INLINE float load_as(const void *from, int64_t i, const attn_dtype dtype)
+{
+    const void *at = element_of(from, i, dtype);
+    if (dtype == ATTN_F32)
+        return *(const float *)at;
+    uint16_t h = *(const uint16_t *)at;
+    return dtype == ATTN_F16 ? attn_f16_to_f32(h) : attn_bf16_to_f32(h);
+}
+
+INLINE void store_as(void *to, int64_t i, float x, const attn_dtype dtype)
+{
+    if (dtype == ATTN_F32)
+        ((float *)to)[i] = x;
+    else
+        ((uint16_t *)to)[i] = dtype == ATTN_F16 ? attn_f32_to_f16(x) : attn_f32_to_bf16(x);
+}
+
+#endif
