@@ -186,6 +186,12 @@ typedef struct attn_problem {
      * and statistics are of the keys alone. */
     bool sinks;
 
+    /* o is not divided: o = sum e^(s - reference) v, and each row's reference and sum = sum e^(s -
+     * reference) are told beside it (args.reference, args.sum): what a caller needs who adds parts up
+     * himself. (attn_merge takes the normalised o and lse.) A sink enters lse_with_sink alone.
+     * o must be f32: it may be large. Statistics stay those of the weights. Default false. */
+    bool unnormalised;
+
     /* Masks and biases given as tensors, ALiBi, documents, block lists, the caller's function; NULL
      * (default) = none. Read when planning, then not needed. */
     const struct attn_scores *scores;
@@ -274,6 +280,12 @@ typedef struct attn_args {
     void *o;              /* NULL: only lse and statistics are wanted, and v is not read */
     float *lse;           /* [B, Hq, Nq] contiguous: ln(sum(exp(s))), natural log; or NULL */
     float *lse_with_sink; /* the same, the sink's logit added in; with problem.sinks, or NULL */
+
+    /* [B, Hq, Nq] contiguous; with problem.unnormalised, else NULL. The reference, natural units, is
+     * some maximum met on the way: no score of the row is above it by more than 8 ln 2, and none need
+     * reach it. o and sum are told against the rounded number that is written here, so that
+     * ln(sum) + reference = lse to an ulp or two. A row that sees no key: -inf, 0, and o = 0. */
+    float *reference, *sum;
 
     /* Lengths of sequences [B], each 0 .. queries (keys); rows behind them see nothing and are not seen.
      * With ATTN_LENGTHS_PADDED, else NULL. */

@@ -92,6 +92,19 @@ static struct share share_of(const struct attn_run_state *run, const struct attn
     return share;
 }
 
+/* The row's reference and sum, and what its output is to be multiplied by to be told against the reference
+ * as it was rounded. */
+static float store_unnormalised(const struct attn_run_state *run, const struct attn_row *row,
+                                const struct finished *f, int64_t at)
+{
+    const double reference = ln2 * (double)row->reference;
+    const float rounded = f->empty ? -INFINITY : (float)reference;
+    const double moved = f->empty ? 0.0 : exp(reference - (double)rounded);
+    run->args->reference[at] = rounded;
+    run->args->sum[at] = (float)(moved * f->sum);
+    return (float)moved;
+}
+
 static void store_shape(const struct attn_run_state *run, const struct attn_row *row,
                         const struct finished *f, int64_t at)
 {
@@ -188,6 +201,8 @@ void attn_rows_finish(const struct attn_run_state *run, const struct attn_place 
         struct finished f = finish(run, row);
         int64_t at = place->rows_at + row_begin + i;
         struct share share = share_of(run, place, row, &f);
+        if (plan->problem.unnormalised)
+            share.output = store_unnormalised(run, row, &f, at);
         if (run->args->o)
             plan->kernels->store_row(
                 scratch->output + (int64_t)i * columns, ATTN_BLOCK_ROWS, plan->problem.head_size_v,

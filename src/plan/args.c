@@ -114,6 +114,19 @@ static attn_status check_sinks(const struct attn_plan *plan, const attn_args *ar
     return status;
 }
 
+static attn_status check_unnormalised(const struct attn_plan *plan, const attn_args *args,
+                                      attn_error *error)
+{
+    const bool announced = plan->problem.unnormalised;
+    const bool empty = args->batch == 0 || plan->problem.heads == 0 || args->queries == 0;
+    attn_status status = check_announced("reference", args->reference, sizeof(float), announced,
+                                         empty, "problem.unnormalised", error);
+    if (!status)
+        status = check_announced("sum", args->sum, sizeof(float), announced, empty,
+                                 "problem.unnormalised", error);
+    return status;
+}
+
 static attn_status check_tensors(const struct attn_plan *plan, const attn_args *args,
                                  attn_error *error)
 {
@@ -375,6 +388,8 @@ attn_status attn_args_check(const struct attn_plan *plan, const attn_args *args,
         status = check_lengths(plan, args, error);
     if (!status)
         status = check_sinks(plan, args, error);
+    if (!status)
+        status = check_unnormalised(plan, args, error);
     if (!status)
         status = check_offsets(plan, args, error);
     if (!status)

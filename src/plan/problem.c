@@ -131,6 +131,10 @@ static attn_status check_dtypes(const attn_problem *p, attn_error *error)
                              "problem.%s.dtype is %d; it must be that of q, %d%s", tensors[i].name,
                              (int)tensors[i].dtype, (int)p->q.dtype,
                              i == 3 ? ", or ATTN_F32 (1)" : "");
+    if (p->unnormalised && p->o.dtype != ATTN_F32)
+        return attn_fail(error, ATTN_ERR_DTYPE,
+                         "problem.o.dtype is %d; an unnormalised o must be ATTN_F32 (1)",
+                         (int)p->o.dtype);
     return ATTN_OK;
 }
 
