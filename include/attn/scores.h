@@ -59,6 +59,15 @@ typedef struct attn_scores {
 
     attn_score_function function; /* or NULL */
     void *function_context;
+
+    /* A promise that mask, bias, slopes, documents and block lists are the same at every run: they are
+     * given here, laid out for the problem's own (largest) B, Nq and Nk, and args.scores is NULL. What
+     * the pointers point to must stay there, unchanged, while the plan lives; the struct itself is read
+     * when planning. Blocks of rows x keys are then told apart (skip, full, partial) once, by reading
+     * the masks when planning, and the plan keeps a byte for each block; heads and sequences that share
+     * a mask share the bytes. Sequences shorter than the problem's, and ragged batches, are judged at
+     * each run, as without the promise. The same bits either way. NULL (default) = no promise. */
+    const struct attn_scores_args *constant;
 } attn_scores;
 
 static inline attn_scores attn_scores_init(void)

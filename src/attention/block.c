@@ -261,6 +261,21 @@ static void finish_shaped(struct attn_block *block, const struct attn_run_state 
     }
 }
 
+/* What is read makes of the block, from the plan's table if it is one of its blocks. */
+static enum attn_tile read_tile(const struct attn_block *block, const struct attn_plan *plan,
+                                const struct attn_shape *shape)
+{
+    const int64_t row_end = block->row_begin + block->rows;
+    const int64_t key_end = block->key_begin + block->keys;
+    const struct attn_tiles *tiles = plan->tiles;
+    if (shape->tiles && block->row_begin % tiles->rows.rows == 0 &&
+        block->rows == attn_int64_min(tiles->rows.rows, plan->problem.queries - block->row_begin))
+        return (enum attn_tile)
+            shape->tiles[block->row_begin / tiles->rows.rows * tiles->key_blocks +
+                         block->key_begin / plan->block_keys];
+    return attn_content_tile(&shape->content, block->row_begin, row_end, block->key_begin, key_end);
+}
+
 /* Judge the block by the runs of keys, then by what is read. */
 static enum attn_tile judge(const struct attn_block *block, const struct attn_plan *plan,
                             const struct attn_shape *shape)
@@ -271,11 +286,7 @@ static enum attn_tile judge(const struct attn_block *block, const struct attn_pl
         attn_mask_tile(&shape->mask, block->row_begin, row_end, block->key_begin, key_end);
     if (tile == ATTN_TILE_SKIP || !plan->reads_masks)
         return tile;
-    enum attn_tile read =
-        attn_content_tile(&shape->content, block->row_begin, row_end, block->key_begin, key_end);
-    return read == ATTN_TILE_FULL && !plan->scores.function ? tile
-           : read == ATTN_TILE_SKIP                         ? ATTN_TILE_SKIP
-                                                            : ATTN_TILE_PARTIAL;
+    return attn_tile_join(plan, tile, read_tile(block, plan, shape));
 }
 
 bool attn_block_scores(struct attn_block *block, const struct attn_run_state *run,

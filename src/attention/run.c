@@ -37,6 +37,7 @@ attn_status attn_run_forward(struct attn_run_state *run, const attn_executor *ex
     attn_status status = ATTN_OK;
     run->row_blocks = attn_row_blocks(args->queries, plan->kernels->rows);
     run->key_blocks = attn_key_blocks(plan, args->keys);
+    run->scores = plan->constant_given ? &plan->constant : args->scores;
     run->statistics = plan->wanted.set != 0 ? args->statistics : NULL;
 
     if (plan->segments.count > 0)

@@ -9,6 +9,7 @@ struct attn_run_state {
     const struct attn_plan *plan;
     const attn_args *args;
     const attn_statistics *statistics; /* NULL if the plan wants none */
+    const attn_scores_args *scores;    /* of the run or, constant, of the plan */
     struct attn_workspace workspace;
     /* of the longest sequence the run may hold: they number the tasks */
     struct attn_row_blocks row_blocks;

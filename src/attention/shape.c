@@ -10,47 +10,26 @@ static struct attn_content content_of(const struct attn_run_state *run,
                                       const struct attn_place *place)
 {
     const struct attn_plan *plan = run->plan;
-    const attn_scores *scores = &plan->scores;
-    const attn_scores_args *args = run->args->scores;
-    struct attn_content c = {0};
-    if (scores->mask != ATTN_MASK_NONE) {
-        c.kind = scores->mask;
-        c.mask = (const uint8_t *)args->mask + place->batch * scores->mask_stride[0] +
-                 place->head * scores->mask_stride[1];
-        c.mask_stride = scores->mask_stride[2];
-    }
-    if (scores->bias) {
-        c.bias_dtype = scores->bias;
-        int64_t at = place->batch * scores->bias_stride[0] + place->head * scores->bias_stride[1];
-        c.bias = (const char *)args->bias + at * attn_dtype_size(scores->bias);
-        c.bias_stride = scores->bias_stride[2];
-    }
-    if (scores->documents) {
-        bool ragged = attn_is_ragged(plan->problem.lengths);
-        c.query_documents = args->query_documents +
-                            (ragged ? place->query_origin : place->batch * run->args->queries);
-        c.key_documents =
-            args->key_documents + (ragged ? place->key_origin : place->batch * run->args->keys);
-    }
-    if (scores->block_rows > 0) {
-        c.block_rows = scores->block_rows;
-        c.block_keys = scores->block_keys;
-        int64_t row_blocks = attn_int64_div_up(run->args->queries, scores->block_rows);
-        c.block_starts = args->block_starts + place->head * row_blocks;
-        c.block_indices = args->block_indices;
-    }
-    return c;
+    const bool constant = plan->constant_given, ragged = attn_is_ragged(plan->problem.lengths);
+    /* what is promised constant is laid out by the plan's own lengths */
+    const int64_t queries = constant ? plan->problem.queries : run->args->queries;
+    const int64_t keys = constant ? plan->problem.keys : run->args->keys;
+    return attn_plan_content(plan, run->scores, place->batch, place->head, queries,
+                             ragged ? place->query_origin : place->batch * queries,
+                             ragged ? place->key_origin : place->batch * keys);
 }
 
 struct attn_shape attn_run_shape(const struct attn_run_state *run, const struct attn_place *place)
 {
+    const struct attn_plan *plan = run->plan;
     struct attn_shape shape = {.mask = attn_run_mask(run, place)};
-    if (run->plan->shaped) {
-        shape.content = content_of(run, place);
-        if (run->plan->scores.alibi)
-            shape.slope =
-                (float)(-1.4426950408889634 * (double)run->args->scores->alibi_slopes[place->head]);
-    }
+    if (!plan->shaped)
+        return shape;
+    shape.content = content_of(run, place);
+    if (plan->scores.alibi)
+        shape.slope = (float)(-1.4426950408889634 * (double)run->scores->alibi_slopes[place->head]);
+    if (plan->tiles && place->queries == plan->problem.queries && place->keys == plan->problem.keys)
+        shape.tiles = attn_tiles_map(plan->tiles, place->batch, place->head);
     return shape;
 }
 

@@ -4,11 +4,12 @@
 #define ATTN_ATTENTION_SHAPE_H
 
 #include "attention/run.h"
-#include "mask/content.h"
+#include "plan/tiles.h"
 
 struct attn_shape {
     struct attn_mask mask;
     struct attn_content content; /* all absent unless plan.reads_masks */
+    const unsigned char *tiles;  /* blocks judged when planning (plan/tiles.h), or NULL */
     float slope; /* of ALiBi in base-2 units, <= or >= 0: added per distance; 0 = none */
 };
 

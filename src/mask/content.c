@@ -2,6 +2,7 @@
 #include "mask/content.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/half.h"
 
@@ -58,14 +59,35 @@ static enum attn_tile mask_tile(const struct attn_content *c, int64_t row_begin,
     return tile_of(tile);
 }
 
-/* Skip if every bias is -inf; the first other one ends the look. */
+/* Whether each of `keys` biases is -inf, told by their bits. */
+static bool all_hidden(const void *row, attn_dtype dtype, int64_t keys)
+{
+    uint32_t other = 0;
+    if (dtype == ATTN_F32) {
+        for (int64_t j = 0; j < keys; j++) {
+            uint32_t bits;
+            memcpy(&bits, (const char *)row + j * 4, sizeof bits);
+            other |= bits ^ 0xff800000u;
+        }
+        return other == 0;
+    }
+    const uint16_t hidden = dtype == ATTN_BF16 ? 0xff80 : 0xfc00;
+    const uint16_t *half = row;
+    for (int64_t j = 0; j < keys; j++)
+        other |= (uint32_t)(half[j] ^ hidden);
+    return other == 0;
+}
+
+/* Skip if every bias is -inf; the first row with another one ends the look. */
 static enum attn_tile bias_tile(const struct attn_content *c, int64_t row_begin, int64_t row_end,
                                 int64_t key_begin, int64_t key_end)
 {
-    for (int64_t row = row_begin; row < row_end; row++)
-        for (int64_t key = key_begin; key < key_end; key++)
-            if (attn_element_value(c->bias, c->bias_dtype, row * c->bias_stride + key) != -INFINITY)
-                return ATTN_TILE_PARTIAL;
+    const int64_t size = c->bias_dtype == ATTN_F32 ? 4 : 2;
+    for (int64_t row = row_begin; row < row_end; row++) {
+        const char *at = (const char *)c->bias + (row * c->bias_stride + key_begin) * size;
+        if (!all_hidden(at, c->bias_dtype, key_end - key_begin))
+            return ATTN_TILE_PARTIAL;
+    }
     return ATTN_TILE_SKIP;
 }
 

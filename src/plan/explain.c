@@ -3,7 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "plan/plan.h"
+#include "plan/lengths.h"
+#include "plan/tiles.h"
 #include "plan/workspace.h"
 
 struct text {
@@ -59,6 +60,91 @@ static void say_softmax(struct text *text, const struct attn_plan *plan)
             attn_plan_wants(plan, ATTN_STAT_PAIRS) ? "chosen pairs " : "");
 }
 
+static void say_path(struct text *text, const struct attn_plan *plan)
+{
+    const struct attn_kernels *kernels = plan->kernels;
+    const struct attn_cpu_features *features = &attn_cpu_info()->features;
+    enum attn_path path = kernels->path;
+    attn_path_choose(&path, NULL); /* what tables of several paths are served by */
+    bool widest = true;
+    for (int wider = (int)path + 1; wider < ATTN_PATH_COUNT; wider++)
+        widest &= !attn_path_runs_on((enum attn_path)wider, features);
+    say(text, "path: %s, register tile %d x %d\n", kernels->name, kernels->rows, kernels->columns);
+    say(text, "why: %s", widest ? "the best path of this machine" : "asked for by ATTN_CPU");
+    if (plan->problem.q.dtype == ATTN_BF16 && path == ATTN_PATH_AVX512_BF16 && kernels->pair == 1)
+        say(text, "; bf16 pairs are too coarse for the masses of segments");
+    else if (plan->problem.q.dtype != ATTN_F32 && kernels->pair == 1)
+        say(text, "; it has no products of this dtype, so elements are widened once, when packed");
+    say(text, "\n");
+}
+
+static void say_tiles(struct text *text, const struct attn_plan *plan)
+{
+    const attn_problem *p = &plan->problem;
+    const attn_scores *scores = &plan->scores;
+    const bool read = scores->mask || scores->bias || scores->documents || scores->block_rows > 0;
+    struct attn_tile_counts counts = attn_tiles_count(plan);
+    say(text, "tiles: ");
+    if (counts.known)
+        say(text,
+            "%" PRId64 " skipped, %" PRId64 " full, %" PRId64
+            " partial over all heads, where every sequence is as long as the plan allows",
+            counts.skip, counts.full, counts.partial);
+    else
+        say(text, "judged at each run, which alone knows %s",
+            read && !plan->tiles               ? "what the masks hold"
+            : p->head_windows                  ? "the windows of heads"
+            : p->prefix_lm || p->excluded_keys ? "prefixes and excluded keys"
+                                               : "where the queries stand");
+    if (plan->tiles)
+        say(text, "; masks promised constant were read when planning, %" PRId64 " maps of blocks",
+            plan->tiles->batch_maps * plan->tiles->head_maps);
+    else if (plan->constant_given && read)
+        say(text, "; the promise of constant masks is of no use here: %s",
+            attn_is_ragged(p->lengths) ? "batches are ragged" : "there are no pairs");
+    if (scores->function)
+        say(text, "; the caller's function sees every tile that is not skipped");
+    if (p->keys % plan->kernels->columns != 0 && counts.known)
+        say(text, "; the last keys are no whole panel, so their tiles are partial");
+    say(text, "\n");
+}
+
+static void say_scores(struct text *text, const struct attn_plan *plan)
+{
+    static const char *const masks[] = {"", " mask of bytes,", " mask of bits,"};
+    const attn_scores *s = &plan->scores;
+    if (!plan->shaped)
+        return;
+    say(text, "scores:%s%s%s%s", masks[s->mask], s->bias ? " bias," : "", s->alibi ? " ALiBi," : "",
+        s->documents ? " documents," : "");
+    if (s->block_rows > 0)
+        say(text, " lists of blocks of %" PRId64 " x %" PRId64 ",", s->block_rows, s->block_keys);
+    say(text, "%s a sweep of their own over each block of scores\n",
+        s->function ? " the caller's function," : "");
+}
+
+static void say_blocks(struct text *text, const struct attn_plan *plan)
+{
+    const attn_problem *p = &plan->problem;
+    struct attn_row_blocks blocks = attn_row_blocks(p->queries, plan->kernels->rows);
+    const int64_t pairs = p->batch * p->kv_heads;
+    say(text,
+        "blocks: %" PRId64
+        " of %d query rows for each head (evenly, at most %d), %d keys each (%s)\n",
+        blocks.count, blocks.rows, ATTN_BLOCK_ROWS, plan->block_keys,
+        plan->block_keys == ATTN_BLOCK_KEYS
+            ? "the most there are; packed keys and values of a block fit half of L2"
+            : "packed keys and values of a block fill at most half of L2");
+    say(text,
+        "packing: keys and values once for each kv head, shared by %" PRId64 " heads; %" PRId64
+        " of %" PRId64 " kv heads at a time (%s), %" PRId64 " bytes each\n",
+        p->kv_heads ? p->heads / p->kv_heads : 0, plan->flight, pairs,
+        plan->flight == pairs ? "all of them" : "64 MiB, or what gives 16 tasks",
+        4 * (plan->packed_keys + plan->packed_values));
+    if (p->queries > 0 && p->queries < 16)
+        say(text, "note: fewer than 16 queries; packing costs more than it saves here\n");
+}
+
 size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
 {
     static const char *const dtypes[] = {
@@ -87,21 +173,14 @@ size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
         kernels->pair == 2 ? "bf16, multiplied in pairs" : dtypes[p->q.dtype], p->batch, p->heads,
         p->kv_heads, p->queries, p->keys, p->head_size, p->head_size_v);
     say(&text, "%s", lengths[p->lengths]);
-    say(&text, "path: %s, register tile %d x %d\n", kernels->name, kernels->rows, kernels->columns);
+    say_path(&text, plan);
     say_mask(&text, p);
-    say(&text,
-        "blocks: %" PRId64
-        " of %d query rows for each head, %d keys each (packed keys and values of a "
-        "block fill at most half of L2)\n",
-        blocks.count, blocks.rows, plan->block_keys);
-    say(&text,
-        "packing: keys and values once for each kv head, shared by %" PRId64 " heads; %" PRId64
-        " of %" PRId64 " kv heads at a time, %" PRId64 " bytes each\n",
-        p->kv_heads ? p->heads / p->kv_heads : 0, plan->flight, p->batch * p->kv_heads,
-        4 * (plan->packed_keys + plan->packed_values));
-    if (p->queries > 0 && p->queries < 16)
-        say(&text, "note: fewer than 16 queries; packing costs more than it saves here\n");
+    say_tiles(&text, plan);
+    say_blocks(&text, plan);
+    say_scores(&text, plan);
     say_softmax(&text, plan);
+    if (p->unnormalised)
+        say(&text, "output: unnormalised, beside each row's reference and sum\n");
     say(&text, "tasks: %" PRId64 " of a block of rows each, longest first\n",
         blocks.count * p->batch * p->heads);
     say(&text, "workspace: %zu bytes for one thread, %zu more for each further one\n",

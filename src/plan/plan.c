@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "exec/exec.h"
+#include "plan/lengths.h"
+#include "plan/tiles.h"
 #include "plan/workspace.h"
 
 /* Keys of a block. Packed keys and values of one block should fill at most half of the second-level
@@ -132,11 +134,17 @@ attn_status attn_plan_create(attn_plan **plan, const attn_problem *problem, attn
     attn_status status = attn_problem_check(&draft, problem, error);
     if (!status)
         status = choose(&draft, error);
+    /* a ragged run says only then which sequences a document's entries belong to */
+    if (!status && draft.constant_given && draft.reads_masks &&
+        !attn_is_ragged(draft.problem.lengths))
+        status = attn_tiles_create(&draft, error);
     if (status)
         return status;
     struct attn_plan *made = malloc(sizeof *made);
-    if (!made)
+    if (!made) {
+        free(draft.tiles);
         return attn_fail(error, ATTN_ERR_MEMORY, "no memory for a plan of %zu bytes", sizeof *made);
+    }
     *made = draft;
     *plan = made;
     return attn_succeed(error);
@@ -144,6 +152,8 @@ attn_status attn_plan_create(attn_plan **plan, const attn_problem *problem, attn
 
 void attn_plan_destroy(attn_plan *plan)
 {
+    if (plan)
+        free(plan->tiles);
     free(plan);
 }
 

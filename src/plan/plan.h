@@ -22,9 +22,12 @@ struct attn_plan {
     attn_problem problem; /* statistics is NULL: what it pointed to is in `wanted` */
     attn_statistics_wanted wanted;
     bool statistics_given, scores_given;
-    attn_scores scores; /* all absent unless `shaped` */
-    bool shaped;        /* something of attn/scores.h applies */
-    bool reads_masks;   /* some of it may hide pairs */
+    attn_scores scores; /* all absent unless `shaped`; constant is NULL, and in the two below */
+    bool constant_given;
+    attn_scores_args constant;
+    struct attn_tiles *tiles; /* blocks judged already (tiles.h), or NULL */
+    bool shaped;              /* something of attn/scores.h applies */
+    bool reads_masks;         /* some of it may hide pairs */
     const struct attn_kernels *kernels;
 
     float query_scale; /* scale * log2(e): queries are packed with it, scores are in base-2 units */
@@ -72,6 +75,8 @@ attn_status attn_scores_check(const attn_problem *problem, const attn_scores *sc
                               attn_error *error);
 attn_status attn_scores_args_check(const struct attn_plan *plan, const attn_args *args,
                                    attn_error *error);
+/* Arguments promised constant, against the plan's own lengths. */
+attn_status attn_scores_constant_check(const struct attn_plan *plan, attn_error *error);
 
 /* Check one window; `index` >= 0 is put behind the name. */
 attn_status attn_window_check(const char *name, int64_t index, const attn_window *window,

@@ -302,6 +302,10 @@ attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *probl
         return status;
     plan->scores = *scores;
     plan->scores_given = problem->scores != NULL;
+    plan->scores.constant = NULL;
+    plan->constant_given = scores->constant != NULL;
+    if (scores->constant)
+        plan->constant = *scores->constant;
     plan->reads_masks = scores->mask != ATTN_MASK_NONE || scores->bias != 0 || scores->documents ||
                         scores->block_rows > 0 || scores->function;
     plan->shaped = plan->reads_masks || scores->alibi;
@@ -310,5 +314,5 @@ attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *probl
     plan->wanted = *wanted;
     plan->statistics_given = problem->statistics != NULL;
     plan->problem.statistics = NULL;
-    return ATTN_OK;
+    return plan->constant_given ? attn_scores_constant_check(plan, error) : ATTN_OK;
 }

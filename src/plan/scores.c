@@ -62,101 +62,130 @@ attn_status attn_scores_check(const attn_problem *problem, const attn_scores *sc
     return status;
 }
 
-static attn_status check_array(const char *name, const void *pointer, size_t alignment,
-                               bool announced, bool empty, attn_error *error)
+/* What is checked: arguments of a run, or those promised constant, and how long the run is. */
+struct given {
+    const char *where; /* "args.scores" */
+    const attn_scores_args *args;
+    int64_t batch, queries, keys;
+};
+
+static attn_status check_array(const struct given *given, const char *name, const void *pointer,
+                               size_t alignment, bool announced, bool empty, attn_error *error)
 {
     if (!announced && pointer)
-        return attn_fail(
-            error, ATTN_ERR_VALUE,
-            "args.scores.%s is given, but the plan was made without it; it must be NULL", name);
+        return attn_fail(error, ATTN_ERR_VALUE,
+                         "%s.%s is given, but the plan was made without it; it must be NULL",
+                         given->where, name);
     if (announced && !empty && !pointer)
-        return attn_fail(error, ATTN_ERR_NULL, "args.scores.%s is NULL; this run needs it", name);
+        return attn_fail(error, ATTN_ERR_NULL, "%s.%s is NULL; it is needed here", given->where,
+                         name);
     if ((uintptr_t)pointer % alignment != 0)
         return attn_fail(error, ATTN_ERR_ALIGNMENT,
-                         "args.scores.%s is %p; it must be aligned to its elements of %zu bytes",
-                         name, pointer, alignment);
+                         "%s.%s is %p; it must be aligned to its elements of %zu bytes",
+                         given->where, name, pointer, alignment);
     return ATTN_OK;
 }
 
-static attn_status check_lists(const struct attn_plan *plan, const attn_args *args,
+static attn_status check_lists(const struct attn_plan *plan, const struct given *given,
                                attn_error *error)
 {
-    const attn_scores_args *s = args->scores;
+    const attn_scores_args *s = given->args;
     const int64_t lists =
-        plan->problem.heads * attn_int64_div_up(args->queries, plan->scores.block_rows);
-    const int64_t blocks = attn_int64_div_up(args->keys, plan->scores.block_keys);
+        plan->problem.heads * attn_int64_div_up(given->queries, plan->scores.block_rows);
+    const int64_t blocks = attn_int64_div_up(given->keys, plan->scores.block_keys);
     if (s->block_starts[0] != 0)
-        return attn_fail(error, ATTN_ERR_VALUE,
-                         "args.scores.block_starts[0] is %" PRId64 "; it must be 0",
-                         s->block_starts[0]);
+        return attn_fail(error, ATTN_ERR_VALUE, "%s.block_starts[0] is %" PRId64 "; it must be 0",
+                         given->where, s->block_starts[0]);
     for (int64_t i = 0; i < lists; i++) {
         int64_t count, begin = s->block_starts[i], end = s->block_starts[i + 1];
         if (__builtin_sub_overflow(end, begin, &count) || count < 0 || count > blocks)
             return attn_fail(error, ATTN_ERR_VALUE,
-                             "args.scores.block_starts[%" PRId64 "] is %" PRId64
-                             "; it must be %" PRId64 " to %" PRId64 " after the one before",
-                             i + 1, end, (int64_t)0, blocks);
+                             "%s.block_starts[%" PRId64 "] is %" PRId64 "; it must be %" PRId64
+                             " to %" PRId64 " after the one before",
+                             given->where, i + 1, end, (int64_t)0, blocks);
     }
-    attn_status status = check_array("block_indices", s->block_indices, sizeof(int32_t), true,
-                                     s->block_starts[lists] == 0, error);
+    attn_status status = check_array(given, "block_indices", s->block_indices, sizeof(int32_t),
+                                     true, s->block_starts[lists] == 0, error);
     for (int64_t i = 0; !status && i < lists; i++)
         for (int64_t at = s->block_starts[i]; !status && at < s->block_starts[i + 1]; at++) {
             int64_t before = at > s->block_starts[i] ? s->block_indices[at - 1] : -1;
             if (s->block_indices[at] <= before || s->block_indices[at] >= blocks)
                 status = attn_fail(error, ATTN_ERR_VALUE,
-                                   "args.scores.block_indices[%" PRId64 "] is %" PRId32
+                                   "%s.block_indices[%" PRId64 "] is %" PRId32
                                    "; it must be more than %" PRId64 " and less than %" PRId64,
-                                   at, s->block_indices[at], before, blocks);
+                                   given->where, at, s->block_indices[at], before, blocks);
         }
+    return status;
+}
+
+static attn_status check_given(const struct attn_plan *plan, const struct given *given,
+                               attn_error *error)
+{
+    const attn_scores *scores = &plan->scores;
+    const attn_scores_args *s = given->args;
+    if (s->struct_size != sizeof *s)
+        return attn_fail(error, ATTN_ERR_STRUCT_SIZE,
+                         "%s.struct_size is %zu; this library knows %zu", given->where,
+                         s->struct_size, sizeof *s);
+    const bool rows = given->batch > 0 && plan->problem.heads > 0 && given->queries > 0;
+    const bool columns = given->batch > 0 && plan->problem.heads > 0 && given->keys > 0;
+    const bool listed = scores->block_rows > 0;
+    const size_t bias = scores->bias ? (size_t)attn_dtype_size(scores->bias) : 1;
+    attn_status status = check_array(given, "mask", s->mask, 1, scores->mask != ATTN_MASK_NONE,
+                                     !(rows && columns), error);
+    if (!status)
+        status =
+            check_array(given, "bias", s->bias, bias, scores->bias != 0, !(rows && columns), error);
+    if (!status)
+        status = check_array(given, "alibi_slopes", s->alibi_slopes, sizeof(float), scores->alibi,
+                             plan->problem.heads == 0, error);
+    if (!status)
+        status = check_array(given, "query_documents", s->query_documents, sizeof(int32_t),
+                             scores->documents, !rows, error);
+    if (!status)
+        status = check_array(given, "key_documents", s->key_documents, sizeof(int32_t),
+                             scores->documents, !columns, error);
+    if (!status)
+        status = check_array(given, "block_starts", s->block_starts, sizeof(int64_t), listed, false,
+                             error);
+    if (!status && !listed)
+        status = check_array(given, "block_indices", s->block_indices, sizeof(int32_t), false, true,
+                             error);
+    for (int64_t h = 0; !status && scores->alibi && h < plan->problem.heads; h++)
+        if (!isfinite(s->alibi_slopes[h]))
+            status = attn_fail(error, ATTN_ERR_VALUE,
+                               "%s.alibi_slopes[%" PRId64 "] is %g; it must be finite",
+                               given->where, h, (double)s->alibi_slopes[h]);
+    if (!status && listed)
+        status = check_lists(plan, given, error);
     return status;
 }
 
 attn_status attn_scores_args_check(const struct attn_plan *plan, const attn_args *args,
                                    attn_error *error)
 {
-    const attn_scores *scores = &plan->scores;
-    const attn_scores_args *s = args->scores;
+    const struct given given = {"args.scores", args->scores, args->batch, args->queries,
+                                args->keys};
     if (!plan->scores_given)
-        return !s ? ATTN_OK
-                  : attn_fail(error, ATTN_ERR_VALUE,
-                              "args.scores is given, but the plan was made without problem.scores; "
-                              "it must be NULL");
-    if (!s)
+        return !args->scores ? ATTN_OK
+                             : attn_fail(error, ATTN_ERR_VALUE,
+                                         "args.scores is given, but the plan was made without "
+                                         "problem.scores; it must be NULL");
+    if (plan->constant_given)
+        return !args->scores ? ATTN_OK
+                             : attn_fail(error, ATTN_ERR_VALUE,
+                                         "args.scores is given, but the plan was made with "
+                                         "problem.scores.constant; it must be NULL");
+    if (!args->scores)
         return attn_fail(error, ATTN_ERR_NULL,
                          "args.scores is NULL; the plan was made with problem.scores");
-    if (s->struct_size != sizeof *s)
-        return attn_fail(error, ATTN_ERR_STRUCT_SIZE,
-                         "args.scores.struct_size is %zu; this library knows %zu", s->struct_size,
-                         sizeof *s);
-    const bool rows = args->batch > 0 && plan->problem.heads > 0 && args->queries > 0;
-    const bool columns = args->batch > 0 && plan->problem.heads > 0 && args->keys > 0;
-    const bool listed = scores->block_rows > 0;
-    const size_t bias = scores->bias ? (size_t)attn_dtype_size(scores->bias) : 1;
-    attn_status status =
-        check_array("mask", s->mask, 1, scores->mask != ATTN_MASK_NONE, !(rows && columns), error);
-    if (!status)
-        status = check_array("bias", s->bias, bias, scores->bias != 0, !(rows && columns), error);
-    if (!status)
-        status = check_array("alibi_slopes", s->alibi_slopes, sizeof(float), scores->alibi,
-                             plan->problem.heads == 0, error);
-    if (!status)
-        status = check_array("query_documents", s->query_documents, sizeof(int32_t),
-                             scores->documents, !rows, error);
-    if (!status)
-        status = check_array("key_documents", s->key_documents, sizeof(int32_t), scores->documents,
-                             !columns, error);
-    if (!status)
-        status =
-            check_array("block_starts", s->block_starts, sizeof(int64_t), listed, false, error);
-    if (!status && !listed)
-        status =
-            check_array("block_indices", s->block_indices, sizeof(int32_t), false, true, error);
-    for (int64_t h = 0; !status && scores->alibi && h < plan->problem.heads; h++)
-        if (!isfinite(s->alibi_slopes[h]))
-            status = attn_fail(error, ATTN_ERR_VALUE,
-                               "args.scores.alibi_slopes[%" PRId64 "] is %g; it must be finite", h,
-                               (double)s->alibi_slopes[h]);
-    if (!status && listed)
-        status = check_lists(plan, args, error);
-    return status;
+    return check_given(plan, &given, error);
+}
+
+attn_status attn_scores_constant_check(const struct attn_plan *plan, attn_error *error)
+{
+    const attn_problem *p = &plan->problem;
+    const struct given given = {"problem.scores.constant", &plan->constant, p->batch, p->queries,
+                                p->keys};
+    return check_given(plan, &given, error);
 }
