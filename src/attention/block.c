@@ -207,19 +207,26 @@ static void call_function(const struct attn_block *block, const struct attn_run_
     }
 }
 
+static void least_score(const struct attn_plan *plan, const float *scores, const uint8_t *visible,
+                        int first, int last, struct attn_row *row)
+{
+    float unused = -INFINITY;
+    if (attn_plan_wants(plan, ATTN_STAT_MIN_SCORE))
+        extremes(scores, visible, first, last, &row->min_score, &unused);
+}
+
 /* Masks, and what is counted under them; a score of -inf is masked too. */
-static void close_row(const struct attn_kernels *kernels, float *scores, uint8_t *visible,
-                      int first, int last, struct attn_row *measured)
+static void close_row(const struct attn_plan *plan, float *scores, uint8_t *visible, int first,
+                      int last, struct attn_row *measured)
 {
     int seen = 0;
-    for (int j = first; j < last; j++) {
-        visible[j] = visible[j] && scores[j] != -INFINITY;
+    for (int j = first; j < last; j++)
+        visible[j] = (uint8_t)(visible[j] & (scores[j] != -INFINITY));
+    for (int j = first; j < last; j++)
         seen += visible[j];
-    }
-    kernels->apply_mask(scores + first, last - first, visible + first);
+    plan->kernels->apply_mask(scores + first, last - first, visible + first);
     if (measured) {
-        float unused = -INFINITY;
-        extremes(scores, visible, first, last, &measured->min_score, &unused);
+        least_score(plan, scores, visible, first, last, measured);
         measured->visible += seen;
     }
 }
@@ -249,10 +256,9 @@ static void finish_shaped(struct attn_block *block, const struct attn_run_state 
                              &measured->max_logit);
                 shape_row(block, run, shape, scores, row, first, last);
             } else if (visible) {
-                close_row(plan->kernels, scores, visible, first, last, measured);
+                close_row(plan, scores, visible, first, last, measured);
             } else if (measured) {
-                float unused = -INFINITY;
-                extremes(scores, NULL, first, last, &measured->min_score, &unused);
+                least_score(plan, scores, NULL, first, last, measured);
                 measured->visible += last - first;
             }
         }

@@ -4,8 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/half.h"
-
 /* Seen so far of a block: whether any pair is visible, and whether all are. */
 struct verdict {
     bool any, all;
@@ -184,6 +182,35 @@ static void blocks_row(const struct attn_content *c, int64_t row, int64_t key_be
     }
 }
 
+/* A byte of a mask of bits at a time, where a whole one is left. */
+static void bits_row(const uint8_t *mask, int64_t key_begin, int keys, uint8_t *visible)
+{
+    int j = 0;
+    for (; j < keys && (key_begin + j) % 8 != 0; j++)
+        visible[j] &= bit_of(mask, key_begin + j);
+    for (; j + 8 <= keys; j += 8) {
+        const uint32_t byte = mask[(key_begin + j) >> 3];
+        for (int i = 0; i < 8; i++)
+            visible[j + i] &= (uint8_t)(byte >> i & 1);
+    }
+    for (; j < keys; j++)
+        visible[j] &= bit_of(mask, key_begin + j);
+}
+
+static void bias_row(const void *bias, attn_dtype dtype, int keys, uint8_t *visible)
+{
+    if (dtype == ATTN_F32) {
+        const float *at = bias;
+        for (int j = 0; j < keys; j++)
+            visible[j] = (uint8_t)(visible[j] & (at[j] != -INFINITY));
+        return;
+    }
+    const uint16_t hidden = dtype == ATTN_BF16 ? 0xff80 : 0xfc00;
+    const uint16_t *half = bias;
+    for (int j = 0; j < keys; j++)
+        visible[j] = (uint8_t)(visible[j] & (half[j] != hidden));
+}
+
 void attn_content_row(const struct attn_content *content, int64_t row, int64_t key_begin, int keys,
                       uint8_t *visible)
 {
@@ -192,21 +219,20 @@ void attn_content_row(const struct attn_content *content, int64_t row, int64_t k
     if (content->query_documents) {
         int32_t document = content->query_documents[row];
         for (int j = 0; j < keys; j++)
-            visible[j] = visible[j] && content->key_documents[key_begin + j] == document;
+            visible[j] =
+                (uint8_t)(visible[j] & (content->key_documents[key_begin + j] == document));
     }
     if (content->mask) {
         const uint8_t *mask = content->mask + row * content->mask_stride;
         if (content->kind == ATTN_MASK_BYTES)
             for (int j = 0; j < keys; j++)
-                visible[j] = visible[j] && mask[key_begin + j] != 0;
+                visible[j] = (uint8_t)(visible[j] & (mask[key_begin + j] != 0));
         else
-            for (int j = 0; j < keys; j++)
-                visible[j] &= bit_of(mask, key_begin + j);
+            bits_row(mask, key_begin, keys, visible);
     }
-    if (content->bias)
-        for (int j = 0; j < keys; j++) {
-            int64_t at = row * content->bias_stride + key_begin + j;
-            float bias = attn_element_value(content->bias, content->bias_dtype, at);
-            visible[j] = visible[j] && bias != -INFINITY;
-        }
+    if (content->bias) {
+        int64_t at = row * content->bias_stride + key_begin;
+        bias_row((const char *)content->bias + at * (content->bias_dtype == ATTN_F32 ? 4 : 2),
+                 content->bias_dtype, keys, visible);
+    }
 }

@@ -25,7 +25,7 @@ struct attn_content {
 enum attn_tile attn_content_tile(const struct attn_content *content, int64_t row_begin,
                                  int64_t row_end, int64_t key_begin, int64_t key_end);
 
-/* visible[j] <- 0 for every key key_begin + j, j < keys, that a mask hides from the row. */
+/* visible[j], 0 or 1, <- 0 for every key key_begin + j, j < keys, that a mask hides from the row. */
 void attn_content_row(const struct attn_content *content, int64_t row, int64_t key_begin, int keys,
                       uint8_t *visible);
 
