@@ -57,8 +57,8 @@ static void packing(void **state)
             fill(group, (size_t)(d * rows));
             fill(panel, (size_t)(d * columns));
             int used_rows = used < rows ? used : rows;
-            kernels->pack_queries(from, stride, used_rows, d, 0.37f, group);
-            kernels->pack_keys(from, stride, used, d, panel);
+            kernels->pack_queries(from, ATTN_F32, stride, used_rows, d, 0.37f, group);
+            kernels->pack_keys(from, ATTN_F32, stride, used, d, panel);
             for (int64_t t = 0; t < d; t++) {
                 for (int j = 0; j < rows; j++)
                     assert_true(group[t * rows + j] ==
@@ -79,7 +79,7 @@ static void packing_values(void **state)
             int64_t stride = d + 2, panels = (d + kernels->columns - 1) / kernels->columns;
             float *from = numbers(&random, (size_t)(stride * keys), 1);
             float *to = need((size_t)(panels * keys * kernels->columns), sizeof(float));
-            assert_false(kernels->pack_values(from, stride, keys, d, to));
+            assert_false(kernels->pack_values(from, ATTN_F32, stride, keys, d, to));
             for (int64_t e = 0; e < panels * kernels->columns; e++)
                 for (int64_t j = 0; j < keys; j++)
                     assert_true(to[(e / kernels->columns * keys + j) * kernels->columns +
@@ -90,11 +90,11 @@ static void packing_values(void **state)
                              random_between(&random, 0, d - 1);
                 float kept = from[at];
                 from[at] = poisons[p];
-                assert_true(kernels->pack_values(from, stride, keys, d, to));
+                assert_true(kernels->pack_values(from, ATTN_F32, stride, keys, d, to));
                 from[at] = kept;
             }
             from[0] = FLT_MAX, from[stride * keys - 3] = -FLT_MAX;
-            assert_false(kernels->pack_values(from, stride, keys, d, to));
+            assert_false(kernels->pack_values(from, ATTN_F32, stride, keys, d, to));
             free(from), free(to);
         }
 }
@@ -116,7 +116,7 @@ static void scores(void **state)
         const int16_t first[GROUPS] = {0, 1, 3}, last[GROUPS] = {PANELS, 4, 3};
         struct attn_scores_call call = {.queries = queries,
                                         .keys = keys,
-                                        .head_size = d,
+                                        .steps = d,
                                         .groups = GROUPS,
                                         .panels = PANELS,
                                         .panel_first = first,
@@ -153,7 +153,7 @@ static void values(void **state)
         int64_t used = d - (panels - 1) * columns;
         float *from = numbers(&random, (size_t)(keys * d), 1);
         float *packed = need((size_t)(panels * keys * columns), sizeof(float));
-        kernels->pack_values(from, d, keys, d, packed);
+        kernels->pack_values(from, ATTN_F32, d, keys, d, packed);
         float *weights = numbers(&random, (size_t)(GROUPS * rows * ATTN_SCORE_STRIDE), 1);
         int64_t output_rows = GROUPS * rows;
         float *output = numbers(&random, (size_t)(panels * output_rows * columns), 1);
@@ -162,7 +162,7 @@ static void values(void **state)
         const int16_t first[GROUPS] = {0, 5, 9}, last[GROUPS] = {(int16_t)keys, 6, 9};
         struct attn_values_call call = {.scores = weights,
                                         .values = packed,
-                                        .keys = keys,
+                                        .steps = keys,
                                         .groups = GROUPS,
                                         .panels = (int)panels,
                                         .half_panel = used <= columns / 2,
@@ -176,7 +176,7 @@ static void values(void **state)
             float *place = output + r * columns;
             row[d] = untouched;
             kernels->rescale_row(place, output_rows, (int)panels, 0.5f);
-            kernels->store_row(place, output_rows, d, 4.0f, row);
+            kernels->store_row(place, output_rows, d, 4.0f, row, ATTN_F32);
             for (int64_t e = 0; e < d; e++) {
                 double start =
                     (double)before[(e / columns * output_rows + r) * columns + e % columns];
@@ -377,7 +377,7 @@ int main(void)
     if (status != 0)
         return status;
     enum attn_path path;
-    if (attn_path_choose(&path, NULL) != ATTN_OK || !(kernels = attn_kernels_of(path))) {
+    if (attn_path_choose(&path, NULL) != ATTN_OK || !(kernels = attn_kernels_of(path, ATTN_F32))) {
         fprintf(stderr, "the path has no kernels\n");
         return 1;
     }
