@@ -39,6 +39,14 @@ static void fma_task(void *argument, int64_t index, int worker)
     __asm__ volatile("" : : "m"(result));
 }
 
+static void bf16_dot_task(void *argument, int64_t index, int worker)
+{
+    const struct trial *trial = argument;
+    (void)worker;
+    float result = trial->loops->bf16_dot(trial->repeats, (float)(index + 1));
+    __asm__ volatile("" : : "m"(result));
+}
+
 static void read_task(void *argument, int64_t index, int worker)
 {
     const struct trial *trial = argument;
@@ -119,6 +127,25 @@ attn_status attn_ceiling_fma(double *gflops, double seconds, const attn_executor
     if (status != ATTN_OK)
         return status;
     *gflops = 1e-9 * trial.loops->flops_per_round * attn_executor_threads(executor) / best;
+    return attn_succeed(error);
+}
+
+attn_status attn_ceiling_bf16_dot(double *gflops, double seconds, const attn_executor *executor,
+                                  attn_error *error)
+{
+    if (!gflops)
+        return attn_fail(error, ATTN_ERR_NULL, "gflops is NULL; it must point to a double");
+    struct trial trial = {.loops = NULL};
+    attn_status status = check(seconds, &trial.loops, executor, error);
+    double best;
+    if (status == ATTN_OK && !trial.loops->bf16_dot)
+        return attn_fail(error, ATTN_ERR_CPU,
+                         "the path that plans use here has no dot products of bf16");
+    if (status == ATTN_OK)
+        status = measure(&best, &trial, bf16_dot_task, seconds, executor, error);
+    if (status != ATTN_OK)
+        return status;
+    *gflops = 1e-9 * trial.loops->bf16_dot_flops_per_round * attn_executor_threads(executor) / best;
     return attn_succeed(error);
 }
 

@@ -55,7 +55,7 @@ static void multiply_values(const struct attn_block *block, const struct attn_ru
         .scores = scratch->scores,
         .values = values,
         .steps = attn_kernels_steps(run->plan->kernels, block->keys),
-        .groups = block->groups,
+        .rows = block->rows,
         .panels = panels.count,
         .half_panel = panels.half,
         .key_first = block->key_first,

@@ -71,8 +71,9 @@ struct attn_scores_call {
     const float *keys;    /* first panel of the block */
     int64_t steps;        /* Dk, or pairs of it */
     float scale; /* pairs only: products are multiplied by it; else queries were packed with it */
-    int groups;
+    int rows;    /* of them; groups is what they need */
     int panels;
+    bool half_panel;                         /* of the last panel only the first vector is wanted */
     const int16_t *panel_first, *panel_last; /* [groups] */
     float *scores;
 };
@@ -101,7 +102,7 @@ struct attn_values_call {
     const float *scores;
     const float *values; /* of this block of keys */
     int64_t steps;       /* keys of the block, or pairs: a channel panel is steps * columns */
-    int groups;
+    int rows;
     int panels;
     bool half_panel;                     /* the last panel is one vector wide */
     const int16_t *key_first, *key_last; /* [groups] */

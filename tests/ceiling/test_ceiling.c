@@ -64,6 +64,29 @@ static void multiply_adds_are_done_and_counted(void **state)
     }
 }
 
+/* A lane gains 0.5 in each of the four steps of a round; sums of so few bits are exact. */
+static void bf16_dot_products_are_done_and_counted(void **state)
+{
+    (void)state;
+    enum { LANES = 16, STEPS = 4 };
+    for (int path = 0; path < ATTN_PATH_COUNT; path++) {
+        const struct attn_ceiling_loops *loops = loops_here(path);
+        if (!loops)
+            continue;
+        assert_true((loops->bf16_dot != NULL) == (path == ATTN_PATH_AVX512_BF16));
+        if (!loops->bf16_dot)
+            continue;
+        int chains = (int)(loops->bf16_dot_flops_per_round / (4 * STEPS * LANES));
+        assert_true(loops->bf16_dot_flops_per_round == 4.0 * STEPS * chains * LANES);
+        for (int rounds = 0; rounds < 4; rounds++) {
+            float expected = 0;
+            for (int i = 0; i < chains; i++)
+                expected += LANES * (1.0f + (float)i + 0.5f * (float)(STEPS * rounds));
+            assert_true(loops->bf16_dot(rounds, 1.0f) == expected);
+        }
+    }
+}
+
 /* A changed bit anywhere changes the result: each byte was read. Nothing past the end is (ASan looks). */
 static void every_byte_is_read(void **state)
 {
@@ -94,12 +117,23 @@ static void ceilings_are_measured(void **state)
 {
     (void)state;
     static float memory[5000];
+    attn_cpu cpu = {.struct_size = sizeof cpu};
+    assert_int_equal(attn_cpu_describe(&cpu, NULL), ATTN_OK);
     const attn_executor *executors[] = {NULL, attn_default_executor()};
     for (int e = 0; e < 2; e++) {
         attn_error error;
         double rate = -1;
         assert_int_equal(attn_ceiling_fma(&rate, 0.01, executors[e], &error), ATTN_OK);
         assert_true(isfinite(rate) && rate > 0);
+        rate = -1;
+        if (strcmp(cpu.path, "avx512_bf16") == 0) {
+            assert_int_equal(attn_ceiling_bf16_dot(&rate, 0.01, executors[e], &error), ATTN_OK);
+            assert_true(isfinite(rate) && rate > 0);
+        } else {
+            assert_int_equal(attn_ceiling_bf16_dot(&rate, 0.01, executors[e], &error),
+                             ATTN_ERR_CPU);
+            assert_true(rate == -1 && strstr(error.message, "bf16"));
+        }
         rate = -1;
         assert_int_equal(
             attn_ceiling_read(&rate, memory, sizeof memory, 0.01, executors[e], &error), ATTN_OK);
@@ -124,12 +158,15 @@ static void wrong_calls_are_refused(void **state)
     static const double wrong_seconds[] = {0, -1, 0.009, 10.5, NAN, INFINITY};
     for (size_t i = 0; i < sizeof wrong_seconds / sizeof wrong_seconds[0]; i++) {
         assert_int_equal(attn_ceiling_fma(&rate, wrong_seconds[i], NULL, &error), ATTN_ERR_VALUE);
+        assert_int_equal(attn_ceiling_bf16_dot(&rate, wrong_seconds[i], NULL, NULL),
+                         ATTN_ERR_VALUE);
         assert_int_equal(attn_ceiling_read(&rate, memory, 64, wrong_seconds[i], NULL, NULL),
                          ATTN_ERR_VALUE);
     }
     assert_int_equal(attn_ceiling_fma(&rate, 11, NULL, &error), ATTN_ERR_VALUE);
     assert_string_equal(error.message, "seconds is 11; it may be 0.01 to 10");
     assert_int_equal(attn_ceiling_fma(NULL, 0.01, NULL, &error), ATTN_ERR_NULL);
+    assert_int_equal(attn_ceiling_bf16_dot(NULL, 0.01, NULL, &error), ATTN_ERR_NULL);
     assert_int_equal(attn_ceiling_read(NULL, memory, 64, 0.01, NULL, &error), ATTN_ERR_NULL);
     assert_int_equal(attn_ceiling_read(&rate, NULL, 64, 0.01, NULL, &error), ATTN_ERR_NULL);
     assert_int_equal(attn_ceiling_read(&rate, memory, 0, 0.01, NULL, &error), ATTN_ERR_VALUE);
@@ -165,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(multiply_adds_are_done_and_counted),
+        cmocka_unit_test(bf16_dot_products_are_done_and_counted),
         cmocka_unit_test(every_byte_is_read),
         cmocka_unit_test(ceilings_are_measured),
         cmocka_unit_test(wrong_calls_are_refused),

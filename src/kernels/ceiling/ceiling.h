@@ -13,6 +13,10 @@ struct attn_ceiling_loops {
     float (*fma)(int64_t rounds, float seed);
     double flops_per_round;
 
+    /* The same with dot products of bf16 pairs, a lane adding two products; NULL where the path has none. */
+    float (*bf16_dot)(int64_t rounds, float seed);
+    double bf16_dot_flops_per_round;
+
     /* Reading all of memory[bytes], `passes` times; the result (of no meaning) is to be used. Which loop
      * is best depends on the prefetchers of the machine. */
     uint32_t (*read[ATTN_READ_LOOPS])(const unsigned char *memory, size_t bytes, int64_t passes);

@@ -6,6 +6,9 @@
  * each at three cycles, 12); all of them and the two factors stay in registers. The factors and seeds come
  * from outside and pass through an empty asm, so that nothing can be computed beforehand.
  *
+ * Dot products of bf16 pairs (with ATTN_BF16_PAIRS): the same chains, whose latency may be longer; 24 are
+ * enough for six cycles on four units.
+ *
  * Reading: exclusive or of whole vectors, so that no bit pattern is slow (a denormal float can be). */
 #include "kernels/ceiling/ceiling.h"
 #include "kernels/simd/simd.h"
@@ -55,6 +58,35 @@ static float fma_loop(int64_t rounds, float seed)
         sum += chain[i];
     return vf_sum(sum);
 }
+
+#ifdef ATTN_BF16_PAIRS
+INLINE void dot_step(vf *chain, vi left, vi right)
+{
+#pragma GCC unroll 24
+    for (int i = 0; i < CHAINS; i++)
+        chain[i] = (vf)_mm512_dpbf16_ps((__m512)chain[i], (__m512bh)left, (__m512bh)right);
+}
+
+/* Every lane of every chain gains 1 * 0.25 twice a step. */
+static float bf16_dot_loop(int64_t rounds, float seed)
+{
+    vf chain[CHAINS];
+    vi left = (vi){0} + 0x3f803f80, right = (vi){0} + 0x3e803e80; /* 1, 1 and 0.25, 0.25 as bf16 */
+    for (int i = 0; i < CHAINS; i++)
+        chain[i] = vf_set(seed + (float)i);
+    __asm__ volatile("" : "+m"(left), "+m"(right), "+m"(chain));
+    for (int64_t round = 0; round < rounds; round++) {
+        dot_step(chain, left, right);
+        dot_step(chain, left, right);
+        dot_step(chain, left, right);
+        dot_step(chain, left, right);
+    }
+    vf sum = chain[0];
+    for (int i = 1; i < CHAINS; i++)
+        sum += chain[i];
+    return vf_sum(sum);
+}
+#endif
 
 INLINE vi load(const unsigned char *from)
 {
@@ -143,5 +175,9 @@ extern const struct attn_ceiling_loops ATTN_CEILING_LOOPS;
 const struct attn_ceiling_loops ATTN_CEILING_LOOPS = {
     .fma = fma_loop,
     .flops_per_round = 2.0 * UNROLL * CHAINS * LANES,
+#ifdef ATTN_BF16_PAIRS
+    .bf16_dot = bf16_dot_loop,
+    .bf16_dot_flops_per_round = 4.0 * UNROLL * CHAINS * LANES,
+#endif
     .read = {read_plain, read_prefetched, read_streams},
 };

@@ -5,6 +5,7 @@ extern const struct attn_ceiling_loops attn_ceiling_loops_portable;
 #if defined(__x86_64__)
 extern const struct attn_ceiling_loops attn_ceiling_loops_avx2;
 extern const struct attn_ceiling_loops attn_ceiling_loops_avx512;
+extern const struct attn_ceiling_loops attn_ceiling_loops_avx512_bf16;
 #endif
 
 const struct attn_ceiling_loops *attn_ceiling_loops_of(enum attn_path path)
@@ -14,7 +15,7 @@ const struct attn_ceiling_loops *attn_ceiling_loops_of(enum attn_path path)
 #if defined(__x86_64__)
         [ATTN_PATH_AVX2] = &attn_ceiling_loops_avx2,
         [ATTN_PATH_AVX512] = &attn_ceiling_loops_avx512,
-        [ATTN_PATH_AVX512_BF16] = &attn_ceiling_loops_avx512,
+        [ATTN_PATH_AVX512_BF16] = &attn_ceiling_loops_avx512_bf16,
 #elif defined(__aarch64__)
         [ATTN_PATH_NEON] = &attn_ceiling_loops_portable, /* the same instructions */
 #endif

@@ -2,40 +2,65 @@
  * outer loop: it stays in the first-level cache while the groups of rows go by. */
 #include "kernels/forward/tile_body.h"
 
+INLINE void scores_tile(const struct attn_scores_call *call, int panel, int group, const int width,
+                        const int rows)
+{
+    struct tile tile =
+        tile_multiply(tile_zero(), call->queries + group * call->steps * ROWS, ROWS, 1,
+                      call->keys + panel * call->steps * COLUMNS, call->steps, width, rows);
+    if (PAIR == 2)
+        tile = tile_scale(tile, call->scale);
+    float *to = call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + panel * COLUMNS;
+    tile_store(tile, to, ATTN_SCORE_STRIDE, width, rows);
+}
+
+INLINE void scores_panel(const struct attn_scores_call *call, int panel, const int width)
+{
+    for (int group = 0, rows = call->rows; rows > 0; group++, rows -= ROWS) {
+        if (panel < call->panel_first[group] || panel >= call->panel_last[group])
+            continue;
+        if (rows > 2 * TILE_STEP)
+            scores_tile(call, panel, group, width, ROWS);
+        else if (rows > TILE_STEP)
+            scores_tile(call, panel, group, width, 2 * TILE_STEP);
+        else
+            scores_tile(call, panel, group, width, TILE_STEP);
+    }
+}
+
 static void scores(const struct attn_scores_call *call)
 {
-    const int64_t panel_size = call->steps * COLUMNS;
-    const int64_t group_size = call->steps * ROWS;
-    for (int panel = 0; panel < call->panels; panel++) {
-        const float *keys = call->keys + panel * panel_size;
-        for (int group = 0; group < call->groups; group++) {
-            if (panel < call->panel_first[group] || panel >= call->panel_last[group])
-                continue;
-            struct tile tile = tile_multiply(tile_zero(), call->queries + group * group_size, ROWS,
-                                             1, keys, call->steps, 2);
-            if (PAIR == 2)
-                tile = tile_scale(tile, call->scale);
-            float *to = call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + panel * COLUMNS;
-            tile_store(tile, to, ATTN_SCORE_STRIDE, 2);
-        }
-    }
+    int whole = call->panels - call->half_panel;
+    for (int panel = 0; panel < whole; panel++)
+        scores_panel(call, panel, 2);
+    if (call->half_panel)
+        scores_panel(call, whole, 1);
+}
+
+INLINE void values_tile(const struct attn_values_call *call, int panel, int group, const int width,
+                        const int rows)
+{
+    const int first = call->key_first[group] / PAIR;
+    const int steps = (call->key_last[group] + PAIR - 1) / PAIR - first;
+    float *output = call->output + ((int64_t)panel * call->output_rows + group * ROWS) * COLUMNS;
+    struct tile tile = tile_load(output, COLUMNS, width, rows);
+    tile = tile_multiply(tile, call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + first, 1,
+                         ATTN_SCORE_STRIDE, call->values + (panel * call->steps + first) * COLUMNS,
+                         steps, width, rows);
+    tile_store(tile, output, COLUMNS, width, rows);
 }
 
 INLINE void values_panel(const struct attn_values_call *call, int panel, const int width)
 {
-    const float *values = call->values + panel * call->steps * COLUMNS;
-    float *output = call->output + panel * call->output_rows * COLUMNS;
-    for (int group = 0; group < call->groups; group++) {
-        int first = call->key_first[group], last = call->key_last[group];
-        if (first >= last)
+    for (int group = 0, rows = call->rows; rows > 0; group++, rows -= ROWS) {
+        if (call->key_first[group] >= call->key_last[group])
             continue;
-        float *rows = output + (int64_t)group * ROWS * COLUMNS;
-        const float *weights =
-            call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + first / PAIR;
-        struct tile tile = tile_load(rows, COLUMNS, width);
-        tile = tile_multiply(tile, weights, 1, ATTN_SCORE_STRIDE, values + first / PAIR * COLUMNS,
-                             (last - first + PAIR - 1) / PAIR, width);
-        tile_store(tile, rows, COLUMNS, width);
+        if (rows > 2 * TILE_STEP)
+            values_tile(call, panel, group, width, ROWS);
+        else if (rows > TILE_STEP)
+            values_tile(call, panel, group, width, 2 * TILE_STEP);
+        else
+            values_tile(call, panel, group, width, TILE_STEP);
     }
 }
 

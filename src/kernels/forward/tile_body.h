@@ -13,7 +13,10 @@ enum { ROWS = 12 }; /* 24 accumulators of 32 registers */
 #else
 enum { ROWS = 6 }; /* 12 accumulators of 16 registers */
 #endif
-enum { COLUMNS = 2 * LANES };
+enum {
+    COLUMNS = 2 * LANES,
+    TILE_STEP = ROWS / 3, /* a last group of fewer rows works on one or two thirds of a tile */
+};
 
 #ifdef ATTN_BF16_PAIRS
 enum { PAIR = 2 };
@@ -57,12 +60,12 @@ INLINE struct tile tile_zero(void)
     return tile;
 }
 
-/* rows of the tile lie `stride` floats apart */
-INLINE struct tile tile_load(const float *from, int64_t stride, const int width)
+/* The first `rows` rows of the tile, `stride` floats apart. */
+INLINE struct tile tile_load(const float *from, int64_t stride, const int width, const int rows)
 {
     struct tile tile = tile_zero();
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++) {
+    for (int i = 0; i < rows; i++) {
         tile.c[i][0] = vf_load(from + i * stride);
         if (width == 2)
             tile.c[i][1] = vf_load(from + i * stride + LANES);
@@ -70,10 +73,10 @@ INLINE struct tile tile_load(const float *from, int64_t stride, const int width)
     return tile;
 }
 
-INLINE void tile_store(struct tile tile, float *to, int64_t stride, const int width)
+INLINE void tile_store(struct tile tile, float *to, int64_t stride, const int width, const int rows)
 {
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++) {
+    for (int i = 0; i < rows; i++) {
         vf_store(to + i * stride, tile.c[i][0]);
         if (width == 2)
             vf_store(to + i * stride + LANES, tile.c[i][1]);
@@ -93,17 +96,17 @@ INLINE struct tile tile_scale(struct tile tile, float factor)
 #ifdef ATTN_NEON
 #include "kernels/forward/tile_neon.h"
 #else
-/* tile[i][:] += left[t][i] * right[t][:] for t in [0, steps): element (t, i) of the left is at
+/* tile[i][:] += left[t][i] * right[t][:] for t in [0, steps), i in [0, rows): element (t, i) of the left is at
  * t * left_step + i * left_row, step t of the right at t * COLUMNS. */
 INLINE struct tile tile_multiply(struct tile tile, const float *left, const int left_step,
                                  const int left_row, const float *right, int64_t steps,
-                                 const int width)
+                                 const int width, const int rows)
 {
     for (int64_t t = 0; t < steps; t++) {
         vf b0 = vf_load(right);
         vf b1 = width == 2 ? vf_load(right + LANES) : b0;
 #pragma GCC unroll 16
-        for (int i = 0; i < ROWS; i++) {
+        for (int i = 0; i < rows; i++) {
             vf a = left_element(left + i * left_row);
             tile.c[i][0] = multiply_add(a, b0, tile.c[i][0]);
             if (width == 2)

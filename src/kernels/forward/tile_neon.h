@@ -27,16 +27,17 @@ INLINE vf multiply_add_lane(float32x4_t a, const int lane, vf b, vf c)
 }
 
 /* One step whose left elements are side by side, as packed queries are: three loads serve twelve rows. */
-INLINE void step_across(struct tile *tile, const float *left, const float *right, const int width)
+INLINE void step_across(struct tile *tile, const float *left, const float *right, const int width,
+                        const int rows)
 {
     vf b0 = vf_load(right);
     vf b1 = width == 2 ? vf_load(right + LANES) : b0;
     float32x4_t a[ROWS / 4];
 #pragma GCC unroll 4
-    for (int i = 0; i < ROWS / 4; i++)
+    for (int i = 0; i < rows / 4; i++)
         a[i] = vld1q_f32(left + 4 * i);
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++) {
+    for (int i = 0; i < rows; i++) {
         tile->c[i][0] = multiply_add_lane(a[i / 4], i % 4, b0, tile->c[i][0]);
         if (width == 2)
             tile->c[i][1] = multiply_add_lane(a[i / 4], i % 4, b1, tile->c[i][1]);
@@ -46,13 +47,13 @@ INLINE void step_across(struct tile *tile, const float *left, const float *right
 /* Two steps whose left elements follow each other in rows far apart, as weights do: one load serves both.
  * By two rows at a time, so that a core which works in order waits less for its sums. */
 INLINE void steps_along(struct tile *tile, const float *left, const int left_row,
-                        const float *right, const int width)
+                        const float *right, const int width, const int rows)
 {
     vf b00 = vf_load(right), b10 = vf_load(right + COLUMNS);
     vf b01 = width == 2 ? vf_load(right + LANES) : b00;
     vf b11 = width == 2 ? vf_load(right + COLUMNS + LANES) : b10;
 #pragma GCC unroll 16
-    for (int first = 0; first < ROWS; first += 2) {
+    for (int first = 0; first < rows; first += 2) {
         float32x4_t a[2];
 #pragma GCC unroll 4
         for (int i = 0; i < 2; i++) /* the upper half costs nothing: the load clears it */
@@ -76,12 +77,12 @@ INLINE void steps_along(struct tile *tile, const float *left, const int left_row
 
 /* The last step of an odd number of those. */
 INLINE void step_along(struct tile *tile, const float *left, const int left_row, const float *right,
-                       const int width)
+                       const int width, const int rows)
 {
     vf b0 = vf_load(right);
     vf b1 = width == 2 ? vf_load(right + LANES) : b0;
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++) {
+    for (int i = 0; i < rows; i++) {
         vf a = vf_set(left[i * left_row]);
         tile->c[i][0] = multiply_add(a, b0, tile->c[i][0]);
         if (width == 2)
@@ -93,18 +94,18 @@ INLINE void step_along(struct tile *tile, const float *left, const int left_row,
  * at t * left_step + i * left_row, one of which is 1; step t of the right at t * COLUMNS. */
 INLINE struct tile tile_multiply(struct tile tile, const float *left, const int left_step,
                                  const int left_row, const float *right, int64_t steps,
-                                 const int width)
+                                 const int width, const int rows)
 {
     if (left_row == 1) {
         for (int64_t t = 0; t < steps; t++)
-            step_across(&tile, left + t * left_step, right + t * COLUMNS, width);
+            step_across(&tile, left + t * left_step, right + t * COLUMNS, width, rows);
         return tile;
     }
     int64_t t = 0;
     for (; t + 2 <= steps; t += 2)
-        steps_along(&tile, left + t, left_row, right + t * COLUMNS, width);
+        steps_along(&tile, left + t, left_row, right + t * COLUMNS, width, rows);
     if (t < steps)
-        step_along(&tile, left + t, left_row, right + t * COLUMNS, width);
+        step_along(&tile, left + t, left_row, right + t * COLUMNS, width, rows);
     return tile;
 }
 

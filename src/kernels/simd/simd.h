@@ -83,25 +83,78 @@ INLINE vf vf_abs(vf x)
     return (vf)((vi)x & 0x7fffffff);
 }
 
+/* Four floats, whatever the path: the unit of transposing. */
+typedef float v4 __attribute__((vector_size(16)));
+typedef int32_t v4_bits __attribute__((vector_size(16)));
+typedef float v4_memory __attribute__((vector_size(16), aligned(4), may_alias));
+
+INLINE v4 v4_load(const float *from)
+{
+    return *(const v4_memory *)from;
+}
+
+INLINE void v4_store(float *to, v4 x)
+{
+    *(v4_memory *)to = x;
+}
+
 /* Reductions in a fixed order: halves are folded onto each other. */
+#if ATTN_VECTOR_BYTES == 64
+typedef float vf_half __attribute__((vector_size(32)));
+typedef int32_t vf_half_bits __attribute__((vector_size(32)));
+#endif
+
 INLINE float vf_sum(vf x)
 {
-    float lanes[LANES];
-    vf_store(lanes, x);
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lanes[i] += lanes[i + width];
-    return lanes[0];
+#if ATTN_VECTOR_BYTES == 64
+    vf_half y = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
+                __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+    vf y = x;
+#endif
+#if ATTN_VECTOR_BYTES >= 32
+    v4 z = __builtin_shufflevector(y, y, 0, 1, 2, 3) + __builtin_shufflevector(y, y, 4, 5, 6, 7);
+#else
+    v4 z = y;
+#endif
+    z += __builtin_shufflevector(z, z, 2, 3, 2, 3);
+    z += __builtin_shufflevector(z, z, 1, 1, 1, 1);
+    return z[0];
+}
+
+INLINE v4 v4_max(v4 a, v4 b)
+{
+#if defined(__SSE__)
+    return (v4)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    v4_bits larger = a > b;
+    return (v4)((larger & (v4_bits)a) | (~larger & (v4_bits)b));
+#endif
 }
 
 INLINE float vf_max_lane(vf x)
 {
-    float lanes[LANES];
-    vf_store(lanes, x);
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
-    return lanes[0];
+#if ATTN_VECTOR_BYTES == 64
+    vf_half low = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7);
+    vf_half high = __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+#if defined(__AVX__)
+    vf_half y = (vf_half)_mm256_max_ps((__m256)low, (__m256)high);
+#else
+    vf_half_bits larger = low > high;
+    vf_half y = (vf_half)((larger & (vf_half_bits)low) | (~larger & (vf_half_bits)high));
+#endif
+#else
+    vf y = x;
+#endif
+#if ATTN_VECTOR_BYTES >= 32
+    v4 z = v4_max(__builtin_shufflevector(y, y, 0, 1, 2, 3),
+                  __builtin_shufflevector(y, y, 4, 5, 6, 7));
+#else
+    v4 z = y;
+#endif
+    z = v4_max(z, __builtin_shufflevector(z, z, 2, 3, 2, 3));
+    z = v4_max(z, __builtin_shufflevector(z, z, 1, 1, 1, 1));
+    return z[0];
 }
 
 INLINE float vf_min_lane(vf x)
@@ -158,20 +211,6 @@ INLINE vf vf_tanh(vf x)
     vf sign = (vf)((vi)x & (int32_t)0x80000000);
     far = (vf)((vi)far | (vi)sign);
     return vf_select(size < 0.6f, near, far);
-}
-
-/* Four floats, whatever the path: the unit of transposing. */
-typedef float v4 __attribute__((vector_size(16)));
-typedef float v4_memory __attribute__((vector_size(16), aligned(4), may_alias));
-
-INLINE v4 v4_load(const float *from)
-{
-    return *(const v4_memory *)from;
-}
-
-INLINE void v4_store(float *to, v4 x)
-{
-    *(v4_memory *)to = x;
 }
 
 /* rows[i][j] <-> rows[j][i] */
