@@ -94,8 +94,8 @@ static attn_status check_lists(const struct attn_plan *plan, const attn_args *ar
         if (__builtin_sub_overflow(end, begin, &count) || count < 0 || count > blocks)
             return attn_fail(error, ATTN_ERR_VALUE,
                              "args.scores.block_starts[%" PRId64 "] is %" PRId64
-                             "; it must be %" PRId64 " to %" PRId64 " after the one before",
-                             i + 1, end, (int64_t)0, blocks);
+                             "; it may be %" PRId64 " to %" PRId64,
+                             i + 1, end, begin, begin + blocks);
     }
     attn_status status = check_array("block_indices", s->block_indices, sizeof(int32_t), true,
                                      s->block_starts[lists] == 0, error);
@@ -128,8 +128,9 @@ attn_status attn_scores_args_check(const struct attn_plan *plan, const attn_args
         return attn_fail(error, ATTN_ERR_STRUCT_SIZE,
                          "args.scores.struct_size is %zu; this library knows %zu", s->struct_size,
                          sizeof *s);
-    const bool rows = args->batch > 0 && plan->problem.heads > 0 && args->queries > 0;
-    const bool columns = args->batch > 0 && plan->problem.heads > 0 && args->keys > 0;
+    const bool any = plan->problem.heads > 0;
+    const bool rows = any && attn_total_queries(plan->problem.lengths, args) > 0;
+    const bool columns = any && attn_total_keys(plan->problem.lengths, args) > 0;
     const bool listed = scores->block_rows > 0;
     const size_t bias = scores->bias ? (size_t)attn_dtype_size(scores->bias) : 1;
     attn_status status =
