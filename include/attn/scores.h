@@ -30,7 +30,8 @@ typedef enum attn_mask_kind {
 /* Change rows x keys final scores in place before the masks: the score of row r, key c of the tile, which
  * are query query_begin + r and key key_begin + c of sequence `batch`, is at scores[r * stride + c], in
  * natural units. Called by several threads at once; must depend on nothing but its arguments, or results
- * lose their promise of equal bits. Pairs that a mask hides anyway may hold any value, NaN included. */
+ * lose their promise of equal bits. Pairs that a mask hides anyway may hold any value, NaN included. Logits
+ * (ATTN_STAT_MAX_LOGIT, MAX_ABS_LOGIT) are looked at before it: pairs that it alone hides count there. */
 typedef void (*attn_score_function)(void *context, int64_t batch, int64_t head, int64_t query_begin,
                                     int64_t rows, int64_t key_begin, int64_t keys, float *scores,
                                     int64_t stride);

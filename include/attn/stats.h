@@ -118,7 +118,8 @@ typedef struct attn_statistics {
     int32_t *top_keys;
     float *top_weights;
 
-    const uint8_t *segment_ids; /* [B, Nk], each < segments; with ATTN_STAT_MASS_SEGMENTS */
+    /* [B, Nk], ragged [total keys], each < segments; with ATTN_STAT_MASS_SEGMENTS */
+    const uint8_t *segment_ids;
 
     const attn_weights_request *weights; /* [weights_count] */
     int64_t weights_count;

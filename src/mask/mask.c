@@ -75,7 +75,8 @@ void attn_mask_viewers(const struct attn_mask *mask, int64_t rows, int32_t *view
     }
     for (int64_t key = 1; key < mask->keys; key++)
         viewers[key] += viewers[key - 1];
+    /* a key of the batch's longest sequence may lie behind the end of this one */
     for (int64_t i = 0; i < mask->excluded_count; i++)
-        if (mask->excluded[i] >= 0)
+        if (mask->excluded[i] >= 0 && mask->excluded[i] < mask->keys)
             viewers[mask->excluded[i]] = 0;
 }

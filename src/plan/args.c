@@ -40,18 +40,38 @@ static attn_status check_announced(const char *name, const void *pointer, size_t
     return check_pointer(name, pointer, alignment, announced && !empty, error);
 }
 
-static attn_status check_sequence(const struct attn_plan *plan, const char *name, int64_t b,
-                                  struct attn_span span, int64_t most, int64_t before,
-                                  attn_error *error)
+static attn_status check_padded(const char *name, const int64_t *length, int64_t batch,
+                                int64_t most, attn_error *error)
 {
-    if (span.length < 0 || span.length > most)
-        return attn_fail(error, ATTN_ERR_VALUE,
-                         "args.%s make sequence %" PRId64 " %" PRId64
-                         " long; it may be 0 to %" PRId64,
-                         name, b, span.length, most);
-    if (attn_is_ragged(plan->problem.lengths) && span.first != before)
-        return attn_fail(error, ATTN_ERR_VALUE, "args.%s begins with %" PRId64 "; it must be 0",
-                         name, span.first);
+    for (int64_t b = 0; b < batch; b++)
+        if (length[b] < 0 || length[b] > most)
+            return attn_fail(error, ATTN_ERR_VALUE,
+                             "args.%s[%" PRId64 "] is %" PRId64 "; it may be 0 to %" PRId64, name,
+                             b, length[b], most);
+    return ATTN_OK;
+}
+
+static attn_status check_cu_seqlens(const char *name, attn_lengths lengths, const void *cu,
+                                    int64_t batch, int64_t most, int64_t total, attn_error *error)
+{
+    int64_t before = attn_cu_seqlens(lengths, cu, 0);
+    if (before != 0)
+        return attn_fail(error, ATTN_ERR_VALUE, "args.%s[0] is %" PRId64 "; it must be 0", name,
+                         before);
+    for (int64_t b = 1; b <= batch; b++) {
+        int64_t end = attn_cu_seqlens(lengths, cu, b);
+        if (end < before || end - before > most)
+            return attn_fail(error, ATTN_ERR_VALUE,
+                             "args.%s[%" PRId64 "] is %" PRId64 "; after %" PRId64
+                             " it may be that to %" PRId64,
+                             name, b, end, before, before + most);
+        before = end;
+    }
+    if (before > total)
+        return attn_fail(error, ATTN_ERR_SHAPE,
+                         "args.%s[%" PRId64 "] is %" PRId64 "; it may be 0 to %" PRId64
+                         ", the plan's total",
+                         name, batch, before, total);
     return ATTN_OK;
 }
 
@@ -73,26 +93,17 @@ static attn_status check_lengths(const struct attn_plan *plan, const attn_args *
     if (!status)
         status = check_announced("cu_seqlens_k", args->cu_seqlens_k, width, ragged, false,
                                  "ATTN_LENGTHS_RAGGED", error);
-    if (status || lengths == ATTN_LENGTHS_EQUAL)
-        return status;
-    int64_t queries = 0, keys = 0;
-    for (int64_t b = 0; !status && b < args->batch; b++) {
-        struct attn_span rows = attn_query_span(lengths, args, b);
-        struct attn_span columns = attn_key_span(lengths, args, b);
-        status = check_sequence(plan, padded ? "query_lengths" : "cu_seqlens_q", b, rows,
-                                args->queries, queries, error);
-        if (!status)
-            status = check_sequence(plan, padded ? "key_lengths" : "cu_seqlens_k", b, columns,
-                                    args->keys, keys, error);
-        queries += rows.length;
-        keys += columns.length;
-    }
-    if (!status && ragged &&
-        (queries > plan->problem.total_queries || keys > plan->problem.total_keys))
-        status = attn_fail(error, ATTN_ERR_SHAPE,
-                           "args.cu_seqlens end at %" PRId64 " queries and %" PRId64
-                           " keys; the plan's totals are %" PRId64 " and %" PRId64,
-                           queries, keys, plan->problem.total_queries, plan->problem.total_keys);
+    if (!status && padded)
+        status =
+            check_padded("query_lengths", args->query_lengths, args->batch, args->queries, error);
+    if (!status && padded)
+        status = check_padded("key_lengths", args->key_lengths, args->batch, args->keys, error);
+    if (!status && ragged)
+        status = check_cu_seqlens("cu_seqlens_q", lengths, args->cu_seqlens_q, args->batch,
+                                  args->queries, plan->problem.total_queries, error);
+    if (!status && ragged)
+        status = check_cu_seqlens("cu_seqlens_k", lengths, args->cu_seqlens_k, args->batch,
+                                  args->keys, plan->problem.total_keys, error);
     return status;
 }
 
@@ -131,8 +142,9 @@ static attn_status check_tensors(const struct attn_plan *plan, const attn_args *
                                  attn_error *error)
 {
     const size_t width = (size_t)attn_dtype_size(plan->problem.q.dtype);
-    bool rows = args->batch > 0 && plan->problem.heads > 0 && args->queries > 0;
-    bool keys = args->batch > 0 && plan->problem.heads > 0 && args->keys > 0;
+    const bool any = plan->problem.heads > 0;
+    const bool rows = any && attn_total_queries(plan->problem.lengths, args) > 0;
+    const bool keys = any && attn_total_keys(plan->problem.lengths, args) > 0;
     attn_status status = check_pointer("q", args->q, width, rows && keys, error);
     if (!status)
         status = check_pointer("k", args->k, width, rows && keys, error);
@@ -225,9 +237,7 @@ static attn_status check_segments(const struct attn_plan *plan, const attn_args 
                                   attn_error *error)
 {
     const attn_statistics *s = args->statistics;
-    int64_t count = attn_is_ragged(plan->problem.lengths)
-                        ? attn_key_span(plan->problem.lengths, args, args->batch).first
-                        : args->batch * args->keys;
+    const int64_t count = attn_total_keys(plan->problem.lengths, args);
     attn_status status =
         check_pointer("statistics.segment_ids", s->segment_ids, 1, count > 0, error);
     for (int64_t i = 0; !status && i < count; i++)
@@ -322,8 +332,9 @@ static attn_status check_statistics(const struct attn_plan *plan, const attn_arg
         return attn_fail(error, ATTN_ERR_STRUCT_SIZE,
                          "args.statistics.struct_size is %zu; this library knows %zu",
                          s->struct_size, sizeof *s);
-    bool rows = args->batch > 0 && plan->problem.heads > 0 && args->queries > 0;
-    bool columns = args->batch > 0 && plan->problem.heads > 0 && args->keys > 0;
+    const bool any = plan->problem.heads > 0;
+    const bool rows = any && attn_total_queries(plan->problem.lengths, args) > 0;
+    const bool columns = any && attn_total_keys(plan->problem.lengths, args) > 0;
     const struct {
         uint32_t bit;
         const char *name;
@@ -383,9 +394,9 @@ attn_status attn_args_check(const struct attn_plan *plan, const attn_args *args,
     if (!status)
         status = check_length("keys", args->keys, plan->problem.keys, error);
     if (!status)
-        status = check_tensors(plan, args, error);
-    if (!status)
         status = check_lengths(plan, args, error);
+    if (!status)
+        status = check_tensors(plan, args, error);
     if (!status)
         status = check_sinks(plan, args, error);
     if (!status)

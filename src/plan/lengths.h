@@ -48,6 +48,19 @@ static inline struct attn_span attn_key_span(attn_lengths lengths, const attn_ar
                         args->batch);
 }
 
+/* Rows of q and of k over all sequences, padding included: what the arrays of a run are counted by. */
+static inline int64_t attn_total_queries(attn_lengths lengths, const attn_args *args)
+{
+    return attn_is_ragged(lengths) ? attn_cu_seqlens(lengths, args->cu_seqlens_q, args->batch)
+                                   : args->batch * args->queries;
+}
+
+static inline int64_t attn_total_keys(attn_lengths lengths, const attn_args *args)
+{
+    return attn_is_ragged(lengths) ? attn_cu_seqlens(lengths, args->cu_seqlens_k, args->batch)
+                                   : args->batch * args->keys;
+}
+
 static inline int64_t attn_dtype_size(attn_dtype dtype)
 {
     return dtype == ATTN_F32 ? 4 : 2;

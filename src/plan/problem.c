@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/layout.h"
 #include "plan/lengths.h"
 #include "plan/plan.h"
 
@@ -47,51 +48,6 @@ static attn_status check_shape(const attn_problem *p, attn_error *error)
     return ATTN_OK;
 }
 
-/* The bytes between the first and the last element must be told by an int64_t. */
-static bool span_fits(const attn_layout *layout, const int64_t extent[4])
-{
-    int64_t span = 1;
-    for (int axis = 0; axis < 4; axis++) {
-        int64_t stride = layout->stride[axis], reach;
-        if (extent[axis] <= 1)
-            continue;
-        if (stride == INT64_MIN ||
-            !attn_int64_mul(&reach, stride < 0 ? -stride : stride, extent[axis] - 1) ||
-            !attn_int64_add(&span, span, reach))
-            return false;
-    }
-    return span <= INT64_MAX / 16;
-}
-
-/* Whether no two elements share a place: taken from the smallest stride up, each stride must step over
- * all that the smaller ones reach. (Enough, and true of every layout in use.) */
-static bool is_injective(const attn_layout *layout, const int64_t extent[4])
-{
-    bool done[4] = {false};
-    int64_t reach = 0;
-    for (int step = 0; step < 4; step++) {
-        int least = -1;
-        int64_t least_stride = 0;
-        for (int axis = 0; axis < 4; axis++) {
-            if (done[axis] || extent[axis] <= 1)
-                continue; /* the stride of a single element is never used and may be anything */
-            int64_t stride = layout->stride[axis];
-            stride = stride < 0 ? -stride : stride;
-            if (least < 0 || stride < least_stride) {
-                least = axis;
-                least_stride = stride;
-            }
-        }
-        if (least < 0)
-            break;
-        done[least] = true;
-        if (least_stride <= reach)
-            return false;
-        reach += least_stride * (extent[least] - 1); /* fits: span_fits was true */
-    }
-    return true;
-}
-
 static attn_status check_layout(const char *name, const attn_layout *layout,
                                 const int64_t extent[4], bool output, attn_error *error)
 {
@@ -99,13 +55,13 @@ static attn_status check_layout(const char *name, const attn_layout *layout,
         return attn_fail(error, ATTN_ERR_STRIDE,
                          "problem.%s.stride[3] is %" PRId64 "; the last stride must be 1", name,
                          layout->stride[3]);
-    bool empty = extent[0] == 0 || extent[1] == 0 || extent[2] == 0;
-    if (!empty && !span_fits(layout, extent))
+    const bool empty = attn_layout_is_empty(extent);
+    if (!empty && !attn_layout_span_fits(layout, extent))
         return attn_fail(error, ATTN_ERR_OVERFLOW,
                          "problem.%s has strides {%" PRId64 ", %" PRId64 ", %" PRId64
                          ", 1} that reach past what an address can tell",
                          name, layout->stride[0], layout->stride[1], layout->stride[2]);
-    if (!empty && output && !is_injective(layout, extent))
+    if (!empty && output && !attn_layout_is_injective(layout, extent))
         return attn_fail(error, ATTN_ERR_STRIDE,
                          "problem.%s has strides {%" PRId64 ", %" PRId64 ", %" PRId64
                          ", 1}: elements of the output would overlap",

@@ -66,7 +66,8 @@ attn_status attn_scores_check(const attn_problem *problem, const attn_scores *sc
 struct given {
     const char *where; /* "args.scores" */
     const attn_scores_args *args;
-    int64_t batch, queries, keys;
+    int64_t queries, keys;
+    bool rows, columns; /* whether there are any */
 };
 
 static attn_status check_array(const struct given *given, const char *name, const void *pointer,
@@ -100,9 +101,9 @@ static attn_status check_lists(const struct attn_plan *plan, const struct given 
         int64_t count, begin = s->block_starts[i], end = s->block_starts[i + 1];
         if (__builtin_sub_overflow(end, begin, &count) || count < 0 || count > blocks)
             return attn_fail(error, ATTN_ERR_VALUE,
-                             "%s.block_starts[%" PRId64 "] is %" PRId64 "; it must be %" PRId64
-                             " to %" PRId64 " after the one before",
-                             given->where, i + 1, end, (int64_t)0, blocks);
+                             "%s.block_starts[%" PRId64 "] is %" PRId64 "; it may be %" PRId64
+                             " to %" PRId64,
+                             given->where, i + 1, end, begin, begin + blocks);
     }
     attn_status status = check_array(given, "block_indices", s->block_indices, sizeof(int32_t),
                                      true, s->block_starts[lists] == 0, error);
@@ -127,8 +128,8 @@ static attn_status check_given(const struct attn_plan *plan, const struct given 
         return attn_fail(error, ATTN_ERR_STRUCT_SIZE,
                          "%s.struct_size is %zu; this library knows %zu", given->where,
                          s->struct_size, sizeof *s);
-    const bool rows = given->batch > 0 && plan->problem.heads > 0 && given->queries > 0;
-    const bool columns = given->batch > 0 && plan->problem.heads > 0 && given->keys > 0;
+    const bool rows = given->rows && plan->problem.heads > 0;
+    const bool columns = given->columns && plan->problem.heads > 0;
     const bool listed = scores->block_rows > 0;
     const size_t bias = scores->bias ? (size_t)attn_dtype_size(scores->bias) : 1;
     attn_status status = check_array(given, "mask", s->mask, 1, scores->mask != ATTN_MASK_NONE,
@@ -164,8 +165,12 @@ static attn_status check_given(const struct attn_plan *plan, const struct given 
 attn_status attn_scores_args_check(const struct attn_plan *plan, const attn_args *args,
                                    attn_error *error)
 {
-    const struct given given = {"args.scores", args->scores, args->batch, args->queries,
-                                args->keys};
+    const struct given given = {"args.scores",
+                                args->scores,
+                                args->queries,
+                                args->keys,
+                                attn_total_queries(plan->problem.lengths, args) > 0,
+                                attn_total_keys(plan->problem.lengths, args) > 0};
     if (!plan->scores_given)
         return !args->scores ? ATTN_OK
                              : attn_fail(error, ATTN_ERR_VALUE,
@@ -185,7 +190,12 @@ attn_status attn_scores_args_check(const struct attn_plan *plan, const attn_args
 attn_status attn_scores_constant_check(const struct attn_plan *plan, attn_error *error)
 {
     const attn_problem *p = &plan->problem;
-    const struct given given = {"problem.scores.constant", &plan->constant, p->batch, p->queries,
-                                p->keys};
+    const bool ragged = attn_is_ragged(p->lengths);
+    const struct given given = {"problem.scores.constant",
+                                &plan->constant,
+                                p->queries,
+                                p->keys,
+                                ragged ? p->total_queries > 0 : p->batch > 0 && p->queries > 0,
+                                ragged ? p->total_keys > 0 : p->batch > 0 && p->keys > 0};
     return check_given(plan, &given, error);
 }

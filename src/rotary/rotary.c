@@ -1,10 +1,5 @@
-/* Turning q and k: attn_rotary_apply.
- *
- * Cosines cost more than the turning they are for, so few are made. A position is split into
- * 64 * block + place; the cosines and sines of all places that occur are made once per call, those of a block
- * once for each run of rows that share it, and the angle of a row comes from both by the addition theorem,
- * in double, before the one rounding to f32. A row's angles are made in this one way whatever the call looks
- * like, so that its bits do not depend on company: a decode step equals its row of a prompt.
+/* Turning q and k: attn_rotary_apply. How angles are made is said in turn.h; here the places that occur are
+ * made once per call.
  *
  * A task is a group of rows of one sequence, all heads: every row's cosines serve all of them. */
 #include "rotary/rotary.h"
@@ -19,22 +14,18 @@
 #include "base/layout.h"
 #include "base/sizes.h"
 #include "exec/exec.h"
+#include "rotary/turn.h"
 
 enum {
-    PLACES = 64, /* positions in a block */
+    PLACES = ATTN_TURN_PLACES,
     TASK_ROWS =
         32 /* rows of a task: divides PLACES, so that a task of a prompt stays in one block */
 };
 
-/* Cosine and sine of `pairs` angles, one array behind the other. */
-struct angles {
-    double *cosine, *sine;
-};
-
 struct worker {
-    struct angles block;   /* of the block that was met last */
-    float *cosine, *sine;  /* [pairs] of a row, times the length factor */
-    float *input, *output; /* [head_size] a row of a head, before and after */
+    struct attn_angles block; /* of the block that was met last */
+    float *cosine, *sine;     /* [pairs] of a row, times the length factor */
+    float *input, *output;    /* [head_size] a row of a head, before and after */
 };
 
 struct turning {
@@ -64,44 +55,12 @@ static int64_t position_of(const struct turning *t, int64_t sequence, int64_t ro
     return t->positions ? t->positions[sequence * t->length + row] : row;
 }
 
-static int place_of(int64_t position)
-{
-    return (int)((uint64_t)position % PLACES);
-}
-
-static struct angles angles_at(double *array, int64_t index, int64_t pairs)
-{
-    struct angles angles = {array + index * 2 * pairs, array + (index * 2 + 1) * pairs};
-    return angles;
-}
-
-static void fill_angles(struct angles angles, const double *frequencies, int64_t pairs,
-                        int64_t position)
-{
-    for (int64_t m = 0; m < pairs; m++) {
-        double angle = (double)position * frequencies[m];
-        angles.cosine[m] = cos(angle);
-        angles.sine[m] = sin(angle);
-    }
-}
-
-/* The addition theorem for a whole row. */
-static void add_angles(float *restrict cosine, float *restrict sine, struct angles a,
-                       struct angles b, int64_t pairs, double factor)
-{
-    const double *restrict ac = a.cosine, *restrict as = a.sine;
-    const double *restrict bc = b.cosine, *restrict bs = b.sine;
-    for (int64_t m = 0; m < pairs; m++) {
-        cosine[m] = (float)(factor * (ac[m] * bc[m] - as[m] * bs[m]));
-        sine[m] = (float)(factor * (as[m] * bc[m] + ac[m] * bs[m]));
-    }
-}
-
 static void fill_place(void *argument, int64_t index, int worker)
 {
     (void)worker;
     const struct turning *t = argument;
-    fill_angles(angles_at(t->places, index, t->pairs), t->frequencies, t->pairs, t->place[index]);
+    attn_angles_fill(attn_angles_at(t->places, index, t->pairs), t->frequencies, t->pairs,
+                     t->place[index]);
 }
 
 /* Which places occur. */
@@ -112,7 +71,7 @@ static void note_places(struct turning *t)
     int64_t sequences = t->positions ? t->batch : 1;
     for (int64_t b = 0; b < sequences; b++)
         for (int64_t n = 0; n < t->length && found < PLACES; n++) {
-            int place = place_of(position_of(t, b, n));
+            int place = attn_turn_place(position_of(t, b, n));
             found += !occurs[place];
             occurs[place] = true;
         }
@@ -125,54 +84,6 @@ static void note_places(struct turning *t)
 }
 
 /* ---- rows ---- */
-
-static void widen(float *restrict to, const void *from, attn_dtype dtype, int64_t count)
-{
-    const uint16_t *restrict half = from;
-    if (dtype == ATTN_F32)
-        memcpy(to, from, (size_t)count * sizeof(float));
-    else if (dtype == ATTN_BF16)
-        for (int64_t d = 0; d < count; d++)
-            to[d] = attn_bf16_to_f32(half[d]);
-    else
-        for (int64_t d = 0; d < count; d++)
-            to[d] = attn_f16_to_f32(half[d]);
-}
-
-static void narrow(void *to, attn_dtype dtype, const float *restrict from, int64_t count)
-{
-    uint16_t *restrict half = to;
-    if (dtype == ATTN_F32)
-        memcpy(to, from, (size_t)count * sizeof(float));
-    else if (dtype == ATTN_BF16)
-        for (int64_t d = 0; d < count; d++)
-            half[d] = attn_f32_to_bf16(from[d]);
-    else
-        for (int64_t d = 0; d < count; d++)
-            half[d] = attn_f32_to_f16(from[d]);
-}
-
-static void turn_halves(float *restrict to, const float *restrict from,
-                        const float *restrict cosine, const float *restrict sine, int64_t pairs)
-{
-    const float *restrict from_y = from + pairs;
-    float *restrict to_y = to + pairs;
-    for (int64_t m = 0; m < pairs; m++) {
-        float x = from[m], y = from_y[m];
-        to[m] = x * cosine[m] - y * sine[m];
-        to_y[m] = x * sine[m] + y * cosine[m];
-    }
-}
-
-static void turn_neighbours(float *restrict to, const float *restrict from,
-                            const float *restrict cosine, const float *restrict sine, int64_t pairs)
-{
-    for (int64_t m = 0; m < pairs; m++) {
-        float x = from[2 * m], y = from[2 * m + 1];
-        to[2 * m] = x * cosine[m] - y * sine[m];
-        to[2 * m + 1] = x * sine[m] + y * cosine[m];
-    }
-}
 
 static size_t element_size(attn_dtype dtype)
 {
@@ -198,8 +109,8 @@ static void copy_rest(const struct turning *t, const struct worker *w, const cha
         memcpy(to_rest, from_rest, (size_t)rest * element_size(from_dtype));
         return;
     }
-    widen(w->input, from_rest, from_dtype, rest);
-    narrow(to_rest, to_dtype, w->input, rest);
+    attn_turn_widen(w->input, from_rest, from_dtype, rest);
+    attn_turn_narrow(to_rest, to_dtype, w->input, rest);
 }
 
 static void turn_row(const struct turning *t, const struct worker *w, int64_t b, int64_t h,
@@ -207,21 +118,18 @@ static void turn_row(const struct turning *t, const struct worker *w, int64_t b,
 {
     const char *from = (const char *)t->x + place_in(&t->from_layout, b, h, n);
     char *to = (char *)t->to + place_in(&t->to_layout, b, h, n);
-    widen(w->input, from, t->from_layout.dtype, t->size); /* a copy: `to` may be `from` */
+    attn_turn_widen(w->input, from, t->from_layout.dtype, t->size); /* a copy: `to` may be `from` */
     float *output = t->to_layout.dtype == ATTN_F32 ? (float *)(void *)to : w->output;
-    if (t->pairing == ATTN_ROTARY_HALVES)
-        turn_halves(output, w->input, w->cosine, w->sine, t->pairs);
-    else
-        turn_neighbours(output, w->input, w->cosine, w->sine, t->pairs);
+    attn_turn_channels(output, w->input, w->cosine, w->sine, t->pairs, t->pairing);
     if (t->to_layout.dtype != ATTN_F32)
-        narrow(to, t->to_layout.dtype, output, t->size);
+        attn_turn_narrow(to, t->to_layout.dtype, output, t->size);
     copy_rest(t, w, from, to);
 }
 
 static struct worker worker_of(const struct turning *t, int index)
 {
     float *rows = t->rows + (size_t)index * t->row_floats;
-    struct worker w = {.block = angles_at(t->blocks, index, t->pairs),
+    struct worker w = {.block = attn_angles_at(t->blocks, index, t->pairs),
                        .cosine = rows,
                        .sine = rows + t->pairs,
                        .input = rows + t->size,
@@ -238,13 +146,14 @@ static void turn_rows(void *argument, int64_t index, int worker)
     int64_t end = attn_int64_min(begin + TASK_ROWS, t->length), block = 0;
     for (int64_t n = begin; n < end; n++) {
         int64_t position = position_of(t, b, n);
-        int place = place_of(position);
+        int place = attn_turn_place(position);
         if (n == begin || position - place != block) {
             block = position - place; /* rounds down: the place is taken off, never added */
-            fill_angles(w.block, t->frequencies, t->pairs, block);
+            attn_angles_fill(w.block, t->frequencies, t->pairs, block);
         }
-        add_angles(w.cosine, w.sine, w.block, angles_at(t->places, t->slot[place], t->pairs),
-                   t->pairs, t->length_factor);
+        attn_angles_add(w.cosine, w.sine, w.block,
+                        attn_angles_at(t->places, t->slot[place], t->pairs), t->pairs,
+                        t->length_factor);
         for (int64_t h = 0; h < t->heads; h++)
             turn_row(t, &w, b, h, n);
     }

@@ -1,172 +1,9 @@
 /* Every call that is refused: its code, a sentence that names the argument, outputs untouched, with or
- * without an attn_error, in one line or by a plan. */
-#include "attention/guarded.h"
+ * without an attn_error, in one line or by a plan. Here what every call has; the lengths of batches, sinks,
+ * dtypes and what shapes scores are in check_errors_options.c. */
 #include "attention/orders.h"
 #include "attention/path.h"
-
-#include "attn/attn.h"
-#include "attn/stats.h"
-
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-enum { B = 2, HQ = 4, HKV = 2, NQ = 5, NK = 7, D = 8, E = 2 };
-
-/* A valid call in which everything is used. */
-struct call {
-    attn_problem problem;
-    attn_statistics_wanted wanted;
-    attn_args args;
-    attn_statistics statistics;
-    float q[B * HQ * NQ * D], k[B * HKV * NK * D], v[B * HKV * NK * D];
-    int64_t offsets[B], prefixes[B], excluded[B * HQ * E];
-    attn_window windows[HQ];
-    uint8_t segments[B * NK];
-    attn_weights_request requests[2];
-    attn_pair pairs[2];
-    struct guarded outputs[32];
-    int count;
-};
-
-static struct call valid; /* made once by prepare(); every refusal starts from a copy */
-
-static float *output(size_t count)
-{
-    valid.outputs[valid.count] = guarded_create("output", count);
-    return (float *)valid.outputs[valid.count++].data;
-}
-
-static void make_statistics(attn_statistics *s)
-{
-    const size_t rows = B * HQ * NQ, columns = B * HQ * NK;
-    *s = attn_statistics_init();
-    float **row_arrays[] = {&s->entropy,    &s->varentropy,    &s->participation, &s->max_weight,
-                            &s->max_logit,  &s->max_abs_logit, &s->max_score,     &s->min_score,
-                            &s->mass_self,  &s->mass_previous, &s->mass_next,     &s->mass_first,
-                            &s->mass_local, &s->distance_mean, &s->distance_sd};
-    for (size_t i = 0; i < sizeof row_arrays / sizeof row_arrays[0]; i++)
-        *row_arrays[i] = output(rows);
-    s->max_key = (int32_t *)output(rows);
-    s->visible_keys = (int32_t *)output(rows);
-    s->mass_segments = output(rows * 3);
-    s->column_mass = output(columns);
-    s->column_viewers = (int32_t *)output(columns);
-    s->top_keys = (int32_t *)output(rows * 2);
-    s->top_weights = output(rows * 2);
-    s->segment_ids = valid.segments;
-    valid.requests[0] = (attn_weights_request){0, 1, 0, NQ, output(NQ * NK)};
-    valid.requests[1] = (attn_weights_request){1, 3, 2, 3, output(NK)};
-    s->weights = valid.requests;
-    s->weights_count = 2;
-    valid.pairs[0] = (attn_pair){0, 0, 0, 0};
-    valid.pairs[1] = (attn_pair){B - 1, HQ - 1, NQ - 1, NK - 1};
-    s->pairs = valid.pairs;
-    s->pairs_count = 2;
-    s->pair_weights = output(2);
-}
-
-static void prepare(void)
-{
-    for (size_t i = 0; i < sizeof valid.q / sizeof(float); i++)
-        valid.q[i] = (float)(i % 7) - 3;
-    for (size_t i = 0; i < sizeof valid.k / sizeof(float); i++)
-        valid.k[i] = (float)(i % 5) - 2, valid.v[i] = (float)(i % 11);
-    for (int e = 0; e < B * HQ * E; e++)
-        valid.excluded[e] = e % 2 ? -1 : e % NK;
-    for (int h = 0; h < HQ; h++)
-        valid.windows[h] = (attn_window){h, -1, 1};
-    for (int j = 0; j < B * NK; j++)
-        valid.segments[j] = (uint8_t)(j % 3);
-    valid.problem = attn_problem_init(B, HQ, HKV, NQ, NK, D);
-    valid.problem.causal = true;
-    valid.problem.alignment = ATTN_OFFSET;
-    valid.problem.head_windows = valid.problem.prefix_lm = true;
-    valid.problem.excluded_keys = E;
-    valid.wanted = attn_statistics_wanted_init((1u << 23) - 1);
-    valid.wanted.segments = 3;
-    valid.wanted.top_keys = 2;
-    valid.args = attn_args_init(&valid.problem);
-    valid.args.o = output(B * HQ * NQ * D);
-    valid.args.lse = output(B * HQ * NQ);
-    make_statistics(&valid.statistics);
-}
-
-/* A fresh valid call in *c, its pointers within itself. */
-static void begin(struct call *c)
-{
-    *c = valid;
-    c->problem.statistics = &c->wanted;
-    c->args.q = c->q, c->args.k = c->k, c->args.v = c->v;
-    c->args.query_offset = c->offsets;
-    c->args.prefix_lm = c->prefixes;
-    c->args.excluded_keys = c->excluded;
-    c->args.head_windows = c->windows;
-    c->args.statistics = &c->statistics;
-    c->statistics.segment_ids = c->segments;
-    c->statistics.weights = c->requests;
-    c->statistics.pairs = c->pairs;
-}
-
-static bool untouched(const struct call *c)
-{
-    bool untouched = true;
-    for (int i = 0; i < c->count; i++)
-        untouched &= guarded_untouched(&c->outputs[i]);
-    return untouched;
-}
-
-static void check_refusal(const char *way, attn_status got, const attn_error *error,
-                          attn_status expected, const char *names, const struct call *c)
-{
-    if (got != expected)
-        fail_msg("%s gave %s (\"%s\") instead of %s, about %s", way, attn_status_name(got),
-                 error->message, attn_status_name(expected), names);
-    if (error->status != expected)
-        fail_msg("%s: error.status is %s", way, attn_status_name(error->status));
-    if (!strstr(error->message, names))
-        fail_msg("%s: the message does not name %s: \"%s\"", way, names, error->message);
-    if (strlen(error->message) + 1 > sizeof error->message)
-        fail_msg("%s: the message is not terminated", way);
-    if (!untouched(c))
-        fail_msg("%s: an output was touched (%s)", way, error->message);
-}
-
-static const attn_executor *executor; /* of the next refusal; NULL = serial */
-
-/* The call must be refused with this code and a sentence that contains `names`. */
-static void refused(struct call *c, attn_status expected, const char *names)
-{
-    attn_error error;
-    memset(&error, 0x55, sizeof error);
-    attn_status status = attn_forward(&c->problem, &c->args, executor, &error);
-    check_refusal("attn_forward", status, &error, expected, names, c);
-    if (attn_forward(&c->problem, &c->args, executor, NULL) != expected)
-        fail_msg("without an attn_error the code about %s is another", names);
-
-    memset(&error, 0x55, sizeof error);
-    attn_plan *plan = (attn_plan *)(uintptr_t)1;
-    status = attn_plan_create(&plan, &c->problem, &error);
-    if (status != ATTN_OK) {
-        assert_null(plan);
-        check_refusal("attn_plan_create", status, &error, expected, names, c);
-        return;
-    }
-    assert_string_equal(error.message, "");
-    assert_int_equal(error.status, ATTN_OK);
-    size_t size =
-        attn_plan_workspace(plan, executor && executor->threads > 0 ? executor->threads : 1);
-    void *workspace = need(size, 1);
-    status = attn_run(plan, &c->args, workspace, size, executor, &error);
-    check_refusal("attn_run", status, &error, expected, names, c);
-    free(workspace);
-    attn_plan_destroy(plan);
-}
+#include "attention/refusal.h"
 
 static void the_valid_call(void **state)
 {
@@ -238,10 +75,6 @@ static void problem_layouts(void **state)
 {
     (void)state;
     struct call c;
-    begin(&c), c.problem.q.dtype = ATTN_BF16, refused(&c, ATTN_ERR_DTYPE, "q.dtype");
-    begin(&c), c.problem.k.dtype = ATTN_F16, refused(&c, ATTN_ERR_DTYPE, "k.dtype");
-    begin(&c), c.problem.v.dtype = (attn_dtype)0, refused(&c, ATTN_ERR_DTYPE, "v.dtype");
-    begin(&c), c.problem.o.dtype = (attn_dtype)77, refused(&c, ATTN_ERR_DTYPE, "o.dtype");
     begin(&c), c.problem.q.stride[3] = 2, refused(&c, ATTN_ERR_STRIDE, "q.stride");
     begin(&c), c.problem.k.stride[3] = 0, refused(&c, ATTN_ERR_STRIDE, "k.stride");
     begin(&c), c.problem.v.stride[3] = -1, refused(&c, ATTN_ERR_STRIDE, "v.stride");
@@ -384,11 +217,6 @@ static void superfluous_arrays(void **state)
     begin(&c), c.problem.excluded_keys = 0, refused(&c, ATTN_ERR_VALUE, "excluded_keys");
 }
 
-static void *shifted(const void *pointer, int bytes)
-{
-    return (char *)(uintptr_t)pointer + bytes;
-}
-
 static void misaligned_pointers(void **state)
 {
     (void)state;
@@ -466,7 +294,7 @@ static void workspaces(void **state)
     attn_status status = attn_run(plan, &c.args, NULL, size, NULL, &error);
     if (status != ATTN_ERR_NULL)
         check_refusal("attn_run", status, &error, ATTN_ERR_WORKSPACE, "workspace", &c);
-    assert_true(untouched(&c));
+    assert_true(outputs_untouched(&c));
 
     /* attn_plan_explain cuts as snprintf does */
     char text[32];
@@ -487,14 +315,14 @@ static void executors(void **state)
     struct ordered_executor own;
     attn_error error;
     ordered_executor_init(&own, ORDER_FORWARD, 2, 1);
-    executor = &own.executor;
+    call_executor = &own.executor;
     own.executor.struct_size = 0, begin(&c), refused(&c, ATTN_ERR_STRUCT_SIZE, "executor");
     own.executor.struct_size = sizeof own.executor;
     own.executor.threads = 0, begin(&c), refused(&c, ATTN_ERR_EXECUTOR, "executor");
     own.executor.threads = -3, begin(&c), refused(&c, ATTN_ERR_EXECUTOR, "executor");
     own.executor.threads = 2;
     own.executor.parallel_for = NULL, begin(&c), refused(&c, ATTN_ERR_EXECUTOR, "executor");
-    executor = NULL;
+    call_executor = NULL;
 
     /* One that reports a failure, in each of its launches in turn; then it works again. */
     ordered_executor_init(&own, ORDER_FORWARD, 2, 1);
@@ -511,8 +339,7 @@ static void executors(void **state)
     }
     own.fail_at_launch = 0;
     assert_int_equal(attn_forward(&c.problem, &c.args, &own.executor, &error), ATTN_OK);
-    for (int i = 0; i < c.count; i++)
-        guarded_reset(&c.outputs[i]);
+    reset_outputs(&c);
 
     attn_executor *none = (attn_executor *)(uintptr_t)1;
     assert_int_equal(attn_executor_create(&none, -1, &error), ATTN_ERR_VALUE);
@@ -567,7 +394,7 @@ int main(void)
     int status = path_check();
     if (status != 0)
         return status;
-    prepare();
+    prepare_calls();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_valid_call),
         cmocka_unit_test(problem_counts),
@@ -584,9 +411,17 @@ int main(void)
         cmocka_unit_test(executors),
         cmocka_unit_test(empty_calls),
         cmocka_unit_test(names),
+        cmocka_unit_test(refused_dtypes),
+        cmocka_unit_test(refused_lengths),
+        cmocka_unit_test(refused_padded_batches),
+        cmocka_unit_test(refused_ragged_batches),
+        cmocka_unit_test(refused_sinks),
+        cmocka_unit_test(refused_scores),
+        cmocka_unit_test(refused_scores_args),
+        cmocka_unit_test(refused_block_lists),
+        cmocka_unit_test(empty_ragged_batches),
     };
     status = cmocka_run_group_tests_name("check_errors", tests, NULL, NULL);
-    for (int i = 0; i < valid.count; i++)
-        guarded_destroy(&valid.outputs[i]);
+    destroy_calls();
     return status;
 }

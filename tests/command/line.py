@@ -125,12 +125,14 @@ class Line(unittest.TestCase):
     def test_bench_list(self):
         names = [line.split()[0] for line in self.prints("bench", "--list").splitlines()]
         self.assertEqual(len(names), len(set(names)))
-        for name in ("forward_f32_d64", "causal_f32_d128", "window512_f32_d64", SHORT, "few8_f32_d64",
-                     "stats_f32_d64", "statsall_f32_d64"):
+        for name in ("forward_f32_d64", "forward_bf16_d128", "causal_f32_d128", "window512_f16_d64", SHORT,
+                     "few8_f16_d64", "stats_f32_d64", "statsall_f32_d64", "forward_f32_d64_n131072"):
             self.assertIn(name, names)
         listed = self.prints("bench", "--list", "causal_f32_d*").splitlines()
         self.assertEqual([line.split()[0] for line in listed], ["causal_f32_d64", "causal_f32_d128"])
-        self.assertEqual(len(self.prints("bench", "--list", "short").splitlines()), 3)
+        self.assertEqual(len(self.prints("bench", "--list", "short").splitlines()), 18)
+        self.assertIn("whole name alone", self.prints("bench", "--list", "n131072"))
+        self.fails(2, "bench", "n131072")
 
     def test_bench_json(self):
         for form in (["--json"], ["--json", "-"], ["--json=-"]):
@@ -138,7 +140,11 @@ class Line(unittest.TestCase):
         self.assertEqual((bench["schema_version"], bench["threads"]), (1, 1))
         self.assertGreater(bench["ceilings"]["fma_gflops"], 0)
         self.assertGreater(bench["ceilings"]["read_gb_s"], 0)
-        self.assertIsNone(bench["ceilings"]["bf16_dot_gflops"])
+        dots = bench["ceilings"]["bf16_dot_gflops"]
+        if bench["path"].endswith("_bf16"):
+            self.assertGreater(dots, 0)
+        else:
+            self.assertIsNone(dots)
         self.assertIsNone(bench["ceilings"]["int8_dot_gops"])
         (case,) = bench["cases"]
         for field, kind in BENCH_FIELDS.items():
@@ -149,6 +155,18 @@ class Line(unittest.TestCase):
         self.assertLessEqual(case["ms_median"], case["ms_max"])
         self.assertTrue(case["passed"])
         self.assertLess(case["residual"], case["residual_allowed"])
+        for sample in case["samples"]:
+            self.assertAlmostEqual(sample["value"], sample["exact"], delta=1e-5)
+
+    def test_bench_of_bf16_uses_the_ceiling_of_its_path(self):
+        bench = json.loads(self.prints("bench", "short128_bf16_d64", "--seconds", "0", "--json"))
+        (case,) = bench["cases"]
+        self.assertEqual(case["dtype"], "bf16")
+        self.assertEqual(case["ceiling"], "bf16_dot" if bench["path"].endswith("_bf16") else "fma")
+        narrow = json.loads(self.prints("bench", "short128_bf16_d64", "--seconds", "0", "--json",
+                                        env={"ATTN_CPU": "portable"}))
+        self.assertEqual(narrow["cases"][0]["ceiling"], "fma")
+        self.assertIsNone(narrow["ceilings"]["bf16_dot_gflops"])
 
     def test_progress_is_shown_on_a_terminal_alone(self):
         try:

@@ -13,13 +13,56 @@
 #include <math.h>
 #include <string.h>
 
-/* A short case like those of the table. */
-static const struct bench_case plain = {"plain",         4,    2, 70, 90, 24, MASK_NONE,
-                                        STATISTICS_NONE, ALONE};
-static const struct bench_case causal = {"causal",       4,           2, 600, 600, 24, MASK_CAUSAL,
-                                         STATISTICS_ALL, BESIDE_PLAIN};
-static const struct bench_case window = {
-    "window", 2, 1, 700, 700, 16, MASK_WINDOW_512, STATISTICS_TWO, BESIDE_PLAIN};
+/* Short cases like those of the table. */
+static const struct bench_case plain = {.name = "plain",
+                                        .dtype = ATTN_F32,
+                                        .batch = 1,
+                                        .heads = 4,
+                                        .kv_heads = 2,
+                                        .queries = 70,
+                                        .keys = 90,
+                                        .head_size = 24};
+static const struct bench_case causal = {.name = "causal",
+                                         .dtype = ATTN_F32,
+                                         .batch = 1,
+                                         .heads = 4,
+                                         .kv_heads = 2,
+                                         .queries = 600,
+                                         .keys = 600,
+                                         .head_size = 24,
+                                         .mask = MASK_CAUSAL,
+                                         .statistics = STATISTICS_ALL,
+                                         .partner = BESIDE_PLAIN};
+static const struct bench_case window = {.name = "window",
+                                         .dtype = ATTN_F32,
+                                         .batch = 1,
+                                         .heads = 2,
+                                         .kv_heads = 1,
+                                         .queries = 700,
+                                         .keys = 700,
+                                         .head_size = 16,
+                                         .mask = MASK_WINDOW_512,
+                                         .statistics = STATISTICS_TWO,
+                                         .partner = BESIDE_PLAIN};
+static const enum bench_mask masks[] = {
+    MASK_NONE, MASK_CAUSAL, MASK_WINDOW_512, MASK_BYTES,  MASK_BITS,   MASK_BYTES_CAUSAL,
+    MASK_BIAS, MASK_ALIBI,  MASK_DOCUMENTS,  MASK_BLOCKS, MASK_PADDED, MASK_RAGGED};
+enum { MASKS = sizeof masks / sizeof masks[0] };
+
+/* Every mask with every type. */
+static struct bench_case masked(int mask, attn_dtype dtype)
+{
+    bool batched = masks[mask] == MASK_PADDED || masks[mask] == MASK_RAGGED;
+    struct bench_case c = {.dtype = dtype,
+                           .batch = batched ? 3 : 1,
+                           .heads = 4,
+                           .kv_heads = 2,
+                           .queries = 601,
+                           .keys = 601,
+                           .head_size = 24,
+                           .mask = masks[mask]};
+    return c;
+}
 
 struct made {
     struct bench_tensors tensors;
@@ -63,6 +106,35 @@ static void right_results_pass(void **state)
     }
 }
 
+static void right_results_pass_under_every_mask(void **state)
+{
+    (void)state;
+    for (int mask = 0; mask < MASKS; mask++)
+        for (int dtype = ATTN_F32; dtype <= ATTN_F16; dtype++) {
+            struct made made;
+            struct bench_case c = masked(mask, (attn_dtype)dtype);
+            make(&made, &c);
+            assert_true(passes(&made));
+            destroy(&made);
+        }
+}
+
+/* What was computed under one mask is wrong under any other. */
+static void another_mask_is_found(void **state)
+{
+    (void)state;
+    for (int mask = 1; mask < MASKS; mask++) {
+        if (masks[mask] == MASK_PADDED || masks[mask] == MASK_RAGGED)
+            continue; /* with lengths that are equal these are no masks */
+        struct made made;
+        struct bench_case c = masked(mask, ATTN_BF16);
+        make(&made, &c);
+        made.subject.mask = MASK_NONE;
+        assert_false(passes(&made));
+        destroy(&made);
+    }
+}
+
 /* The result of a kernel that leaves one key out: the last, of the last row, which is looked at. */
 static void leave_a_key_out(const struct made *made)
 {
@@ -71,12 +143,14 @@ static void leave_a_key_out(const struct made *made)
     attn_problem problem = attn_problem_init(1, c->heads, c->kv_heads, 1, c->keys, c->head_size);
     problem.q.stride[1] = (int64_t)c->queries * c->head_size;
     problem.o.stride[1] = (int64_t)c->queries * c->head_size;
+    problem.q.dtype = problem.k.dtype = problem.v.dtype = problem.o.dtype = c->dtype;
     attn_args args = attn_args_init(&problem);
-    int64_t last_row = (int64_t)(c->queries - 1) * c->head_size;
-    args.q = (const float *)s->args.q + last_row;
+    size_t last_row =
+        (size_t)(c->queries - 1) * (size_t)c->head_size * bench_element_size(c->dtype);
+    args.q = (const char *)s->args.q + last_row;
     args.k = s->args.k;
     args.v = s->args.v;
-    args.o = s->o + last_row;
+    args.o = (char *)s->o + last_row;
     args.keys = c->keys - 1;
     assert_int_equal(attn_forward(&problem, &args, NULL, NULL), ATTN_OK);
 }
@@ -84,16 +158,26 @@ static void leave_a_key_out(const struct made *made)
 static void a_missing_key_is_found(void **state)
 {
     (void)state;
-    const struct bench_case long_case = {"long",          2,    2, 4, 4096, 64, MASK_NONE,
-                                         STATISTICS_NONE, ALONE};
-    const struct bench_case *const cases[] = {&plain, &long_case};
-    for (int i = 0; i < 2; i++) {
-        struct made made;
-        make(&made, cases[i]);
-        leave_a_key_out(&made);
-        assert_false(passes(&made));
-        destroy(&made);
-    }
+    struct bench_case long_case = {.dtype = ATTN_F32,
+                                   .batch = 1,
+                                   .heads = 2,
+                                   .kv_heads = 2,
+                                   .queries = 4,
+                                   .keys = 4096,
+                                   .head_size = 64};
+    for (int dtype = ATTN_F32; dtype <= ATTN_F16; dtype++)
+        for (int i = 0; i < 2; i++) {
+            struct bench_case c = i == 0 ? plain : long_case;
+            struct made made;
+            c.dtype = (attn_dtype)dtype;
+            /* Of thousands of keys of bf16 the last may weigh less than rounding. */
+            if (i == 1 && c.dtype == ATTN_BF16)
+                c.keys = 1024;
+            make(&made, &c);
+            leave_a_key_out(&made);
+            assert_false(passes(&made));
+            destroy(&made);
+        }
 }
 
 static void what_is_not_written_is_found(void **state)
@@ -101,7 +185,7 @@ static void what_is_not_written_is_found(void **state)
     (void)state;
     struct made made;
     make(&made, &plain);
-    made.subject.o[1 * plain.head_size + 3] = NAN;
+    ((float *)made.subject.o)[1 * plain.head_size + 3] = NAN;
     assert_false(passes(&made));
     destroy(&made);
 }
@@ -133,18 +217,66 @@ static void each_wrong_statistic_is_found(void **state)
 static void pairs_are_counted_as_the_masks_say(void **state)
 {
     (void)state;
-    const struct bench_case *const cases[] = {&plain, &causal, &window};
-    for (int i = 0; i < 3; i++) {
-        const struct bench_case *c = cases[i];
+    for (int mask = 0; mask < MASKS; mask++) {
+        struct bench_case c = masked(mask, ATTN_F32);
         int64_t pairs = 0;
-        for (int64_t q = 0; q < c->queries; q++)
-            for (int64_t k = 0; k < c->keys; k++) {
-                int64_t p = q + c->keys - c->queries;
-                pairs += c->mask == MASK_NONE || (c->mask == MASK_CAUSAL && k <= p) ||
-                         (c->mask == MASK_WINDOW_512 && k <= p && k >= p - 511);
-            }
-        assert_int_equal(bench_case_pairs(c), pairs);
+        for (int b = 0; b < c.batch; b++) {
+            int64_t n = bench_mask_length(c.mask, c.batch, c.queries, b);
+            for (int64_t i = 0; i < n; i++)
+                for (int64_t j = 0; j < n; j++)
+                    pairs += bench_mask_sees(c.mask, n, n, i, j);
+        }
+        assert_int_equal(bench_mask_pairs(c.mask, c.batch, c.queries, c.keys), pairs);
+        assert_true(bench_case_flops(&c) == 4.0 * 24 * 4 * (double)pairs);
     }
+    assert_int_equal(bench_mask_pairs(MASK_CAUSAL, 1, 70, 90), 70 * 20 + 70 * 71 / 2);
+    assert_int_equal(bench_mask_pairs(MASK_RAGGED, 4, 8, 8), 64 + 36 + 16 + 4);
+}
+
+/* Rounded to nearest: the next values above and below are no nearer. */
+static void elements_are_rounded_to_the_nearest(void **state)
+{
+    (void)state;
+    static const attn_dtype dtypes[] = {ATTN_BF16, ATTN_F16};
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; i < 5000; i++) {
+            uint16_t bits, near[3];
+            float x = ldexpf(1 + (float)(i * 37 % 5003) / 5003, i % 28 - 20);
+            x = i % 2 ? -x : x;
+            if (dtypes[t] == ATTN_F16 && fabsf(x) >= 65504)
+                continue;
+            bench_set_element(&bits, dtypes[t], 0, x);
+            near[0] = (uint16_t)(bits - 1), near[1] = bits, near[2] = (uint16_t)(bits + 1);
+            double off = fabs(bench_element(near, dtypes[t], 1) - (double)x);
+            assert_true(off <= fabs(bench_element(near, dtypes[t], 0) - (double)x));
+            assert_true(off <= fabs(bench_element(near, dtypes[t], 2) - (double)x));
+        }
+    uint16_t bits;
+    bench_set_element(&bits, ATTN_F16, 0, 1 + 0x1p-11f); /* a tie goes to even */
+    assert_int_equal(bits, 0x3c00);
+    bench_set_element(&bits, ATTN_F16, 0, NAN);
+    assert_true(isnan(bench_element(&bits, ATTN_F16, 0)));
+    bench_set_element(&bits, ATTN_BF16, 0, NAN);
+    assert_true(isnan(bench_element(&bits, ATTN_BF16, 0)));
+}
+
+/* What takes minutes is run by its whole name alone; each name is there once. */
+static void cases_are_chosen_by_name(void **state)
+{
+    (void)state;
+    int count, long_ones = 0;
+    const struct bench_case *cases = bench_cases(&count);
+    assert_true(count > 100);
+    for (int i = 0; i < count; i++) {
+        for (int j = 0; j < i; j++)
+            assert_string_not_equal(cases[i].name, cases[j].name);
+        assert_true(strlen(cases[i].name) + 1 < sizeof cases[i].name);
+        assert_true(bench_case_is_meant(&cases[i], cases[i].name));
+        assert_int_equal(bench_case_is_meant(&cases[i], NULL), !cases[i].takes_minutes);
+        assert_int_equal(bench_case_is_meant(&cases[i], "*"), !cases[i].takes_minutes);
+        long_ones += cases[i].takes_minutes;
+    }
+    assert_int_equal(long_ones, 2);
 }
 
 static void spread_is_of_the_sorted_values(void **state)
@@ -164,10 +296,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(right_results_pass),
+        cmocka_unit_test(right_results_pass_under_every_mask),
+        cmocka_unit_test(another_mask_is_found),
         cmocka_unit_test(a_missing_key_is_found),
         cmocka_unit_test(what_is_not_written_is_found),
         cmocka_unit_test(each_wrong_statistic_is_found),
         cmocka_unit_test(pairs_are_counted_as_the_masks_say),
+        cmocka_unit_test(elements_are_rounded_to_the_nearest),
+        cmocka_unit_test(cases_are_chosen_by_name),
         cmocka_unit_test(spread_is_of_the_sorted_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

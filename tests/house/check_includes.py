@@ -15,9 +15,10 @@ LIBRARY = {
     "base": 0,
     "cpu": 1,
     "exec": 2, "mask": 2, "kv": 2, "kernels": 2,
-    "plan": 3,
-    "attention": 4, "rotary": 4, "linear": 4, "telemetry": 4,
-    "layer": 5, "api": 5,
+    "rotary": 3,
+    "plan": 4,
+    "attention": 5, "linear": 5, "telemetry": 5,
+    "layer": 6, "api": 6,
 }
 COMMAND = {
     "base": 0,

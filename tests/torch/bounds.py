@@ -43,7 +43,7 @@ class Bounds:
             + c.head_size * 2.0 ** -149 / min(1.0, scale)
         if pairs and x.q.numel() and x.k.numel():
             logit = logit + scale * c.head_size * 2.0 ** -126 * (1 + float(x.q.abs().max()) + float(x.k.abs().max()))
-        self.logit = torch.where(seen, logit, 0.0)
+        self.logit = torch.where(x.visible_before, logit, 0.0)
         delta = logit.clamp(max=2 * c.softcap) + 8 * U * c.softcap if c.softcap else logit
         before = x.capped
         for term in x.terms:

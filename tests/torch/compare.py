@@ -84,8 +84,8 @@ class Comparison:
             "varentropy": (x.varentropy, moments["varentropy"]),
             "participation": (x.participation, moments["participation"]),
             "max_weight": (x.extreme(x.weight, True, 0.0), b.max_weight),
-            "max_logit": (x.extreme(x.logit, True, -np.inf), b.max_logit),
-            "max_abs_logit": (x.extreme(x.logit.abs(), True, 0.0), b.max_logit),
+            "max_logit": (x.extreme(x.logit, True, -np.inf, x.visible_before), b.max_logit),
+            "max_abs_logit": (x.extreme(x.logit.abs(), True, 0.0, x.visible_before), b.max_logit),
             "max_score": (x.extreme(x.score, True, -np.inf), b.max_score),
             "min_score": (x.extreme(x.score, False, np.inf), b.max_score),
             "distance_mean": (x.distance_mean, moments["distance_mean"]),
@@ -97,7 +97,8 @@ class Comparison:
                 expected[name] = (x.weight * where).sum(3), (b.weight * where).sum(3)
         for name, (exact, bound) in expected.items():
             if name in got:
-                self.check(name, got[name], exact, bound, known)
+                logits = self.rows & x.known_logits.numpy()
+                self.check(name, got[name], exact, bound, logits if "logit" in name else known)
         if "mass_segments" in got:
             ids = x.segments()[:, None]
             self.check("mass_segments", got["mass_segments"], x.weight @ ids, b.weight @ ids, known[..., None])

@@ -76,6 +76,11 @@ class Exact:
         seen = (seen & (row < lengths_q) & (key < lengths_k)).expand(shape)
         self.logit = self.scale * (self.q @ self.k.transpose(2, 3))
         self.additions(batch, head, row)
+        # The library looks at logits before the caller's function, so that what only that hides counts for them.
+        before = [term != -INFINITY for term in (self.terms[:-1] if c.function else self.terms)]
+        for there in before:
+            seen = seen & there
+        self.visible_before = seen
         seen = seen & (self.added != -INFINITY)
         self.visible = seen
         self.capped = c.softcap * torch.tanh(self.logit / c.softcap) if c.softcap else self.logit
@@ -85,6 +90,7 @@ class Exact:
         # a row that sees NaN or Inf is promised nothing but to show it
         bad = grouped(torch.from_numpy(inputs.bad), c.heads)[:, :, None, :]
         self.known = ~(seen & bad).any(3)
+        self.known_logits = ~(self.visible_before & bad).any(3)
 
     def additions(self, batch, head, row):
         """What is added after the cap, and the sizes of the terms and sums on the way (for bounds)."""
@@ -167,11 +173,13 @@ class Exact:
         self.distance_mean = self.mean(self.distance)
         self.distance_variance = self.mean((self.distance - self.distance_mean[..., None]) ** 2)
 
-    def extreme(self, values, largest, empty):
+    def extreme(self, values, largest, empty, seen=None):
+        """The largest or smallest over the keys a row sees; `empty` for none."""
+        seen = self.visible if seen is None else seen
         if self.case.keys == 0:
             return torch.full(self.count.shape, empty, dtype=F64)
-        values = torch.where(self.visible, values, -INFINITY if largest else INFINITY)
-        return torch.where(self.any, values.amax(3) if largest else values.amin(3), empty)
+        values = torch.where(seen, values, -INFINITY if largest else INFINITY)
+        return torch.where(seen.any(3), values.amax(3) if largest else values.amin(3), empty)
 
     def segments(self):
         """One-hot [B, Nk, segments]."""

@@ -2,49 +2,107 @@
 #include "cases.h"
 
 #include <fnmatch.h>
+#include <stdio.h>
 #include <string.h>
 
+/* A family is a case for each of its types and head sizes:
+ * <name>_<type><group>_d<size><length>. */
+struct family {
+    const char *name;
+    unsigned dtypes; /* bits 1 << attn_dtype */
+    int sizes[7];    /* ends with 0 */
+    const char *group, *length;
+    int batch, heads, kv_heads, queries, keys;
+    enum bench_mask mask;
+    enum bench_statistics statistics;
+    enum bench_partner partner;
+    bool takes_minutes;
+};
+
+enum { F32 = 1 << ATTN_F32, ANY = 1 << ATTN_F32 | 1 << ATTN_BF16 | 1 << ATTN_F16 };
+#define USUAL                                                                                      \
+    {                                                                                              \
+        64, 128                                                                                    \
+    }
+
 /* clang-format off */
-const struct bench_case bench_cases[] = {
-    /* name                                  heads kv queries keys size mask          statistics       beside */
-    {"forward_f32_d32",                           8, 8, 2048, 2048,  32, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"forward_f32_d64",                           8, 8, 2048, 2048,  64, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"forward_f32_d80",                           8, 8, 2048, 2048,  80, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"forward_f32_d96",                           8, 8, 2048, 2048,  96, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"forward_f32_d128",                          8, 8, 2048, 2048, 128, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"forward_f32_d256",                          8, 8, 2048, 2048, 256, MASK_NONE,       STATISTICS_NONE, ALONE},
+static const struct family families[] = {
+    /* name                types sizes               group    length   B  Hq Hkv queries keys  mask               statistics       beside */
+    {"forward",            ANY, {32, 64, 80, 96, 128, 256}, "", "",    1,  8, 8, 2048, 2048, MASK_NONE,         STATISTICS_NONE, ALONE, false},
 
-    {"causal_f32_d64",                            8, 8, 4096, 4096,  64, MASK_CAUSAL,     STATISTICS_NONE, BESIDE_FULL},
-    {"causal_f32_d128",                           8, 8, 4096, 4096, 128, MASK_CAUSAL,     STATISTICS_NONE, BESIDE_FULL},
-    {"window512_f32_d64",                         8, 8, 4096, 4096,  64, MASK_WINDOW_512, STATISTICS_NONE, BESIDE_FULL},
-    {"window512_f32_d128",                        8, 8, 4096, 4096, 128, MASK_WINDOW_512, STATISTICS_NONE, BESIDE_FULL},
+    {"causal",             ANY, USUAL,               "",      "",       1,  8, 8, 4096, 4096, MASK_CAUSAL,       STATISTICS_NONE, BESIDE_FULL, false},
+    {"window512",          ANY, USUAL,               "",      "",       1,  8, 8, 4096, 4096, MASK_WINDOW_512,   STATISTICS_NONE, BESIDE_FULL, false},
 
-    {"short128_f32_d64",                          8, 8,  128,  128,  64, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"short197_f32_d64",                          8, 8,  197,  197,  64, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"short512_f32_d64",                          8, 8,  512,  512,  64, MASK_NONE,       STATISTICS_NONE, ALONE},
+    {"short128",           ANY, USUAL,               "",      "",       1,  8, 8,  128,  128, MASK_NONE,         STATISTICS_NONE, ALONE, false},
+    {"short197",           ANY, USUAL,               "",      "",       1,  8, 8,  197,  197, MASK_NONE,         STATISTICS_NONE, ALONE, false},
+    {"short512",           ANY, USUAL,               "",      "",       1,  8, 8,  512,  512, MASK_NONE,         STATISTICS_NONE, ALONE, false},
 
-    {"few4_f32_d64",                              8, 8,    4, 4096,  64, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"few8_f32_d64",                              8, 8,    8, 4096,  64, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"few16_f32_d64",                             8, 8,   16, 4096,  64, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"few64_f32_d64",                             8, 8,   64, 4096,  64, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"few8_f32_32_8_d128",                       32, 8,    8, 4096, 128, MASK_NONE,       STATISTICS_NONE, ALONE},
+    {"few4",               ANY, USUAL,               "",      "",       1,  8, 8,    4, 4096, MASK_NONE,         STATISTICS_NONE, ALONE, false},
+    {"few8",               ANY, USUAL,               "",      "",       1,  8, 8,    8, 4096, MASK_NONE,         STATISTICS_NONE, ALONE, false},
+    {"few16",              ANY, USUAL,               "",      "",       1,  8, 8,   16, 4096, MASK_NONE,         STATISTICS_NONE, ALONE, false},
+    {"few64",              ANY, USUAL,               "",      "",       1,  8, 8,   64, 4096, MASK_NONE,         STATISTICS_NONE, ALONE, false},
+    {"few8",               ANY, {128},               "_32_8", "",       1, 32, 8,    8, 4096, MASK_NONE,         STATISTICS_NONE, ALONE, false},
 
-    {"gqa_f32_32_8_d128",                        32, 8, 2048, 2048, 128, MASK_NONE,       STATISTICS_NONE, ALONE},
-    {"gqa_f32_8_1_d64",                           8, 1, 2048, 2048,  64, MASK_NONE,       STATISTICS_NONE, ALONE},
+    {"gqa",                ANY, {128},               "_32_8", "",       1, 32, 8, 2048, 2048, MASK_NONE,         STATISTICS_NONE, ALONE, false},
+    {"gqa",                ANY, {64},                "_8_1",  "",       1,  8, 1, 2048, 2048, MASK_NONE,         STATISTICS_NONE, ALONE, false},
 
-    {"stats_f32_d64",                             8, 8, 2048, 2048,  64, MASK_NONE,       STATISTICS_TWO,  BESIDE_PLAIN},
-    {"stats_f32_d128",                            8, 8, 2048, 2048, 128, MASK_NONE,       STATISTICS_TWO,  BESIDE_PLAIN},
-    {"statsall_f32_d64",                          8, 8, 2048, 2048,  64, MASK_NONE,       STATISTICS_ALL,  BESIDE_PLAIN},
-    {"statsall_f32_d128",                         8, 8, 2048, 2048, 128, MASK_NONE,       STATISTICS_ALL,  BESIDE_PLAIN},
+    {"stats",              F32, USUAL,               "",      "",       1,  8, 8, 2048, 2048, MASK_NONE,         STATISTICS_TWO,  BESIDE_PLAIN, false},
+    {"statsall",           F32, USUAL,               "",      "",       1,  8, 8, 2048, 2048, MASK_NONE,         STATISTICS_ALL,  BESIDE_PLAIN, false},
+
+    {"boolean",            ANY, {64},                "",      "",       1,  8, 8, 2048, 2048, MASK_BYTES,        STATISTICS_NONE, BESIDE_FULL, false},
+    {"booleanbits",        F32, {64},                "",      "",       1,  8, 8, 2048, 2048, MASK_BITS,         STATISTICS_NONE, BESIDE_FULL, false},
+    {"booleancausal",      F32, {64},                "",      "",       1,  8, 8, 2048, 2048, MASK_BYTES_CAUSAL, STATISTICS_NONE, BESIDE_FULL, false},
+    {"bias",               ANY, {64},                "",      "",       1,  8, 8, 2048, 2048, MASK_BIAS,         STATISTICS_NONE, BESIDE_FULL, false},
+    {"alibi",              ANY, {64},                "",      "",       1,  8, 8, 2048, 2048, MASK_ALIBI,        STATISTICS_NONE, BESIDE_FULL, false},
+    {"documents",          ANY, {64},                "",      "",       1,  8, 8, 4096, 4096, MASK_DOCUMENTS,    STATISTICS_NONE, BESIDE_FULL, false},
+    {"blocks",             ANY, {64},                "",      "",       1,  8, 8, 4096, 4096, MASK_BLOCKS,       STATISTICS_NONE, BESIDE_FULL, false},
+    {"padded",             ANY, {64},                "",      "",       4,  8, 8, 2048, 2048, MASK_PADDED,       STATISTICS_NONE, ALONE, false},
+    {"ragged",             ANY, {64},                "",      "",       4,  8, 8, 2048, 2048, MASK_RAGGED,       STATISTICS_NONE, ALONE, false},
 
     /* The attention of Gemma 3 270M: one global and one local layer. */
-    {"gemma_causal_f32_d256_n6144",               4, 1, 6144, 6144, 256, MASK_CAUSAL,     STATISTICS_NONE, BESIDE_FULL},
-    {"gemma_window512_f32_d256_n6144",            4, 1, 6144, 6144, 256, MASK_WINDOW_512, STATISTICS_NONE, BESIDE_FULL},
-    {"gemma_statsall_causal_f32_d256_n6144",      4, 1, 6144, 6144, 256, MASK_CAUSAL,     STATISTICS_ALL,  BESIDE_PLAIN},
-    {"gemma_statsall_window512_f32_d256_n6144",   4, 1, 6144, 6144, 256, MASK_WINDOW_512, STATISTICS_ALL,  BESIDE_PLAIN},
+    {"gemma_causal",       F32, {256},               "",      "_n6144", 1,  4, 1, 6144, 6144, MASK_CAUSAL,       STATISTICS_NONE, BESIDE_FULL, false},
+    {"gemma_window512",    F32, {256},               "",      "_n6144", 1,  4, 1, 6144, 6144, MASK_WINDOW_512,   STATISTICS_NONE, BESIDE_FULL, false},
+    {"gemma_statsall_causal",    F32, {256},         "",      "_n6144", 1,  4, 1, 6144, 6144, MASK_CAUSAL,       STATISTICS_ALL,  BESIDE_PLAIN, false},
+    {"gemma_statsall_window512", F32, {256},         "",      "_n6144", 1,  4, 1, 6144, 6144, MASK_WINDOW_512,   STATISTICS_ALL,  BESIDE_PLAIN, false},
+
+    /* Memory: extra_bytes beside 268 MB of q, k, v and o in f32. */
+    {"forward",            F32 | 1 << ATTN_BF16, {64}, "",    "_n131072", 1, 8, 8, 131072, 131072, MASK_NONE,    STATISTICS_NONE, ALONE, true},
 };
 /* clang-format on */
-const int bench_case_count = sizeof bench_cases / sizeof bench_cases[0];
+
+enum { CASES_MOST = 160 };
+
+static void make_case(struct bench_case *c, const struct family *f, attn_dtype dtype, int size)
+{
+    *c = (struct bench_case){.dtype = dtype,
+                             .batch = f->batch,
+                             .heads = f->heads,
+                             .kv_heads = f->kv_heads,
+                             .queries = f->queries,
+                             .keys = f->keys,
+                             .head_size = size,
+                             .mask = f->mask,
+                             .statistics = f->statistics,
+                             .partner = f->partner,
+                             .takes_minutes = f->takes_minutes};
+    snprintf(c->name, sizeof c->name, "%s_%s%s_d%d%s", f->name, bench_dtype_name(dtype), f->group,
+             size, f->length);
+}
+
+const struct bench_case *bench_cases(int *count)
+{
+    static const attn_dtype dtypes[] = {ATTN_F32, ATTN_BF16, ATTN_F16};
+    static struct bench_case cases[CASES_MOST];
+    static int made;
+    if (made == 0)
+        for (size_t f = 0; f < sizeof families / sizeof families[0]; f++)
+            for (int t = 0; t < 3; t++)
+                for (int s = 0; families[f].sizes[s] != 0; s++)
+                    if (families[f].dtypes & 1u << dtypes[t] && made < CASES_MOST)
+                        make_case(&cases[made++], &families[f], dtypes[t], families[f].sizes[s]);
+    *count = made;
+    return cases;
+}
 
 bool bench_case_matches(const char *name, const char *pattern)
 {
@@ -55,27 +113,22 @@ bool bench_case_matches(const char *name, const char *pattern)
     return strstr(name, pattern) != NULL;
 }
 
-int64_t bench_case_pairs(const struct bench_case *c)
+bool bench_case_is_meant(const struct bench_case *c, const char *pattern)
 {
-    int64_t pairs = 0;
-    for (int64_t i = 0; i < c->queries; i++) {
-        int64_t position = i + c->keys - c->queries;
-        int64_t first = c->mask == MASK_WINDOW_512 && position > 511 ? position - 511 : 0;
-        int64_t last = c->mask == MASK_NONE ? c->keys - 1 : position;
-        pairs += last - first + 1;
-    }
-    return pairs;
+    if (c->takes_minutes)
+        return pattern && strcmp(c->name, pattern) == 0;
+    return bench_case_matches(c->name, pattern);
 }
 
 double bench_case_flops(const struct bench_case *c)
 {
-    return 4.0 * (double)bench_case_pairs(c) * c->head_size * c->heads;
+    int64_t pairs = bench_mask_pairs(c->mask, c->batch, c->queries, c->keys);
+    return 4.0 * (double)pairs * c->head_size * c->heads;
 }
 
-const char *bench_mask_name(enum bench_mask mask)
+const char *bench_dtype_name(attn_dtype dtype)
 {
-    static const char *const names[] = {"none", "causal", "window 511,0"};
-    return names[mask];
+    return dtype == ATTN_BF16 ? "bf16" : dtype == ATTN_F16 ? "f16" : "f32";
 }
 
 const char *bench_statistics_name(enum bench_statistics statistics)

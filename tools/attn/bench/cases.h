@@ -1,15 +1,18 @@
-/* What `attn bench` measures: one row of data for each case.
+/* What `attn bench` measures: families of cases as data, a case for each type and head size.
  *
- * Names are stable: kept results of different versions are compared by them. A name says the
- * operation, the type, the head size, and "_n<N>" where the length is not the usual one (2048; 4096
- * for causal_ and window512_; its own number for short<N>_; 4096 keys for few<Q>_). */
+ * Names are stable: kept results of different versions are compared by them. A name says the operation,
+ * the type, heads and kv heads where they differ, the head size, and "_n<N>" where the length is not the
+ * usual one (2048; 4096 for causal, window512, documents and blocks; its own number for short<N>; 4096 keys
+ * for few<Q>). */
 #ifndef ATTN_TOOLS_BENCH_CASES_H
 #define ATTN_TOOLS_BENCH_CASES_H
 
+#include "masks.h"
+
+#include <attn/attn.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-enum bench_mask { MASK_NONE, MASK_CAUSAL, MASK_WINDOW_512 };
 enum bench_statistics {
     STATISTICS_NONE,
     STATISTICS_TWO /* entropy, max_weight */,
@@ -24,30 +27,32 @@ enum bench_partner {
 };
 
 struct bench_case {
-    const char *name;
-    int heads, kv_heads;
+    char name[48];
+    attn_dtype dtype; /* of q, k, v and o */
+    int batch, heads, kv_heads;
     int queries, keys;
     int head_size;
     enum bench_mask mask;
     enum bench_statistics statistics;
     enum bench_partner partner;
+    bool takes_minutes; /* run once, and only when its whole name is asked for */
 };
 
-extern const struct bench_case bench_cases[];
-extern const int bench_case_count;
+/* All of them, made at the first call. */
+const struct bench_case *bench_cases(int *count);
 
 /* Whether `name` is meant by `pattern`: a shell pattern (* ? []) for the whole name, or, where it
  * has none of these characters, a part of it. NULL means every name. */
 bool bench_case_matches(const char *name, const char *pattern);
 
-/* (query, key) pairs of one head that the mask leaves visible. */
-int64_t bench_case_pairs(const struct bench_case *c);
+/* Whether a case is run for `pattern`. */
+bool bench_case_is_meant(const struct bench_case *c, const char *pattern);
 
-/* Floating point operations of one run: 4 * pairs * head size for each query head. */
+/* Floating point operations of one run: 4 * visible pairs * head size for each query head. */
 double bench_case_flops(const struct bench_case *c);
 
-/* "none", "causal", "window 511,0". */
-const char *bench_mask_name(enum bench_mask mask);
+/* "f32", "bf16", "f16". */
+const char *bench_dtype_name(attn_dtype dtype);
 /* "none", "entropy, max_weight", "all of a row". */
 const char *bench_statistics_name(enum bench_statistics statistics);
 

@@ -2,20 +2,10 @@
 #include "measure.h"
 
 #include <attn/ceiling.h>
-#include <stdio.h>
+#include <string.h>
 
 static const double round_seconds = 0.04;   /* of runs, after each look at the ceiling */
 static const double ceiling_seconds = 0.01; /* what one look at the ceiling is asked to take */
-
-/* The plan's own word for its kernels: the line of its explanation that begins with "path: ". */
-static void read_kernel(const attn_plan *plan, char kernel[64])
-{
-    char text[2048];
-    attn_plan_explain(plan, text, sizeof text);
-    const char *from = strstr(text, "path: ");
-    from = from ? from + strlen("path: ") : text;
-    snprintf(kernel, 64, "%.*s", (int)strcspn(from, "\n"), from);
-}
 
 struct lists {
     struct numbers case_ms, partner_ms, ratios, rates, ceilings, round_ms;
@@ -46,32 +36,54 @@ static bool run_round(const struct bench_subject *subject, const struct bench_su
     return true;
 }
 
-static bool look_at_ceiling(const struct bench_setup *setup, struct lists *lists,
-                            struct numbers *all_ceilings, struct failure *f)
+static bool look_at_ceiling(const struct bench_setup *setup, enum bench_ceiling kind,
+                            struct numbers *own, struct bench_ceilings *all, struct failure *f)
 {
     double ceiling;
     attn_error error;
     if (*setup->stop)
         return fail(f, "interrupted");
-    if (attn_ceiling_fma(&ceiling, ceiling_seconds, setup->executor, &error) != ATTN_OK)
+    attn_status status =
+        kind == CEILING_FMA
+            ? attn_ceiling_fma(&ceiling, ceiling_seconds, setup->executor, &error)
+            : attn_ceiling_bf16_dot(&ceiling, ceiling_seconds, setup->executor, &error);
+    if (status != ATTN_OK)
         return fail(f, "%s", error.message);
-    numbers_add(&lists->ceilings, ceiling);
-    numbers_add(all_ceilings, ceiling);
+    if (own)
+        numbers_add(own, ceiling);
+    numbers_add(&all->looks[kind], ceiling);
+    return true;
+}
+
+bool bench_look_at_ceilings(const struct bench_setup *setup, struct bench_ceilings *ceilings,
+                            struct failure *f)
+{
+    double unused;
+    for (int look = 0; look < 3; look++) {
+        if (!look_at_ceiling(setup, CEILING_FMA, NULL, ceilings, f))
+            return false;
+        /* Refused where the path has no such instruction. */
+        if (attn_ceiling_bf16_dot(&unused, ceiling_seconds, setup->executor, NULL) == ATTN_OK &&
+            !look_at_ceiling(setup, CEILING_BF16_DOT, NULL, ceilings, f))
+            return false;
+    }
     return true;
 }
 
 static bool run_rounds(const struct bench_subject *subject, const struct bench_subject *partner,
-                       const struct bench_setup *setup, struct numbers *all_ceilings,
-                       struct lists *lists, struct failure *f)
+                       const struct bench_setup *setup, struct bench_ceilings *all_ceilings,
+                       struct lists *lists, struct bench_result *result, struct failure *f)
 {
-    double begin = bench_now(), flops = bench_case_flops(subject->c);
-    if (!look_at_ceiling(setup, lists, all_ceilings, f))
+    double begin = bench_now();
+    int least = subject->c->takes_minutes ? 1 : BENCH_ROUNDS;
+    enum bench_ceiling kind = result->ceiling_kind;
+    if (!look_at_ceiling(setup, kind, &lists->ceilings, all_ceilings, f))
         return false;
-    for (int round = 0; round < BENCH_ROUNDS || bench_now() - begin < setup->seconds; round++) {
+    for (int round = 0; round < least || bench_now() - begin < setup->seconds; round++) {
         if (!run_round(subject, partner, lists, f) ||
-            !look_at_ceiling(setup, lists, all_ceilings, f))
+            !look_at_ceiling(setup, kind, &lists->ceilings, all_ceilings, f))
             return false;
-        numbers_add(&lists->rates, flops / (1e6 * numbers_spread(&lists->round_ms).median));
+        numbers_add(&lists->rates, result->flops / (1e6 * numbers_spread(&lists->round_ms).median));
     }
     return true;
 }
@@ -81,7 +93,7 @@ static void summarise(struct lists *lists, const struct bench_subject *subject,
 {
     result->runs = lists->case_ms.count;
     result->ms = numbers_spread(&lists->case_ms);
-    result->rate = bench_case_flops(subject->c) / (1e6 * result->ms.median);
+    result->rate = result->flops / (1e6 * result->ms.median);
     result->ceiling = numbers_spread(&lists->ceilings);
     struct spread rates = numbers_spread(&lists->rates);
     double ceiling = result->ceiling.max;
@@ -91,7 +103,7 @@ static void summarise(struct lists *lists, const struct bench_subject *subject,
     result->partner_ms = numbers_spread(&lists->partner_ms);
     result->ratio = numbers_spread(&lists->ratios);
     result->extra_bytes = subject->workspace_size;
-    read_kernel(subject->plan, result->kernel);
+    memcpy(result->kernel, subject->kernel, sizeof result->kernel);
 }
 
 static void free_lists(struct lists *lists)
@@ -104,34 +116,51 @@ static void free_lists(struct lists *lists)
     numbers_free(&lists->round_ms);
 }
 
+/* The first run touches fresh pages and is not counted, but where a run takes minutes it is the only one:
+ * its outputs are spoilt before. */
+static bool warm_up(const struct bench_subject *subject, const struct bench_subject *partner,
+                    struct failure *f)
+{
+    double unused;
+    if (subject->c->takes_minutes) {
+        bench_subject_spoil(subject);
+        return true;
+    }
+    return bench_subject_run(subject, &unused, f) &&
+           (!partner || bench_subject_run(partner, &unused, f));
+}
+
 /* What was timed is verified: outputs are spoilt, and written once more by the same call. */
 static bool verify(const struct bench_subject *subject, struct bench_result *result,
                    struct failure *f)
 {
     double unused;
-    bench_subject_spoil(subject);
-    return bench_subject_run(subject, &unused, f) && bench_verify(subject, &result->verdict, f);
+    if (!subject->c->takes_minutes) {
+        bench_subject_spoil(subject);
+        if (!bench_subject_run(subject, &unused, f))
+            return false;
+    }
+    return bench_verify(subject, &result->verdict, f);
 }
 
 bool bench_measure(const struct bench_case *c, const struct bench_setup *setup,
-                   struct numbers *ceilings, struct bench_result *result, struct failure *f)
+                   struct bench_ceilings *ceilings, struct bench_result *result, struct failure *f)
 {
     struct bench_tensors tensors;
     struct bench_subject subject = {0}, partner = {0};
     struct lists lists = {0};
-    double unused;
     bool paired = c->partner != ALONE;
     enum bench_mask partner_mask = c->partner == BESIDE_FULL ? MASK_NONE : c->mask;
 
-    *result = (struct bench_result){.c = c};
+    *result = (struct bench_result){.c = c, .flops = bench_case_flops(c)};
     bool ok = bench_tensors_make(&tensors, c, f) &&
               bench_subject_make(&subject, c, c->mask, c->statistics, &tensors, setup->executor, f);
     if (ok && paired)
         ok = bench_subject_make(&partner, c, partner_mask, STATISTICS_NONE, &tensors,
                                 setup->executor, f);
-    ok = ok && bench_subject_run(&subject, &unused, f) && /* the first run touches fresh pages */
-         (!paired || bench_subject_run(&partner, &unused, f)) &&
-         run_rounds(&subject, paired ? &partner : NULL, setup, ceilings, &lists, f) &&
+    result->ceiling_kind = bench_subject_uses_dots(&subject) ? CEILING_BF16_DOT : CEILING_FMA;
+    ok = ok && warm_up(&subject, paired ? &partner : NULL, f) &&
+         run_rounds(&subject, paired ? &partner : NULL, setup, ceilings, &lists, result, f) &&
          verify(&subject, result, f);
     if (ok)
         summarise(&lists, &subject, result);

@@ -1,5 +1,7 @@
 /* Measuring a case against the ceiling of the same moments.
  *
+ * The ceiling is of the instruction that does the products: f32 multiply-adds, or dot products of bf16.
+ *
  * Clocks drift and machines are shared, so a case is measured in rounds: runs of the case and,
  * alternately, of what stands beside it, with a short look at the ceiling before and after each. The
  * ceiling of a case is the best of its looks (one that other work disturbed is no ceiling); the
@@ -20,12 +22,21 @@ struct bench_setup {
 };
 enum { BENCH_ROUNDS = 5 };
 
+enum bench_ceiling { CEILING_FMA, CEILING_BF16_DOT, CEILING_COUNT };
+
+/* Every look at each ceiling, GFLOP/s. */
+struct bench_ceilings {
+    struct numbers looks[CEILING_COUNT];
+};
+
 struct bench_result {
     const struct bench_case *c;
-    char kernel[64];          /* as the plan explains it */
-    int runs;                 /* timed runs of the case */
-    struct spread ms;         /* of one run */
-    double rate;              /* GFLOP/s at the median */
+    char kernel[64];  /* as the plan explains it */
+    int runs;         /* timed runs of the case */
+    struct spread ms; /* of one run */
+    double flops;     /* of one run */
+    double rate;      /* GFLOP/s at the median */
+    enum bench_ceiling ceiling_kind;
     struct spread ceiling;    /* of the rounds, GFLOP/s */
     struct spread share;      /* of the rounds, 1 = the ceiling */
     struct spread partner_ms; /* of what stands beside it; 0 when nothing does */
@@ -37,7 +48,11 @@ struct bench_result {
 
 /* Measure one case. What it measured of the ceiling is added to `ceilings` too. */
 bool bench_measure(const struct bench_case *c, const struct bench_setup *setup,
-                   struct numbers *ceilings, struct bench_result *result, struct failure *f);
+                   struct bench_ceilings *ceilings, struct bench_result *result, struct failure *f);
+
+/* A look at each ceiling that this machine has, for machines' sake: cases look again. */
+bool bench_look_at_ceilings(const struct bench_setup *setup, struct bench_ceilings *ceilings,
+                            struct failure *f);
 
 /* Bandwidth of reading a footprint larger than any cache, GB/s, with its size in *bytes. */
 bool bench_measure_reading(const struct bench_setup *setup, double *gbytes, size_t *bytes,

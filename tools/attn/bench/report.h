@@ -11,7 +11,7 @@
 struct bench_run {
     attn_cpu cpu;
     int threads;
-    struct spread fma_gflops;
+    struct spread fma_gflops, bf16_dot_gflops; /* of all looks; 0 where the path has none */
     double read_gb_s;
     size_t read_bytes;
     double seconds;

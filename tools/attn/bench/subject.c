@@ -1,8 +1,10 @@
-/* Tensors, plan, workspace and statistics of a case; see subject.h. */
+/* Plan, workspace and statistics of a case; see subject.h. */
 #include "subject.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define ROW_FLOAT(BIT, member)                                                                     \
@@ -71,65 +73,6 @@ double bench_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void *allocate(size_t bytes, struct failure *f)
-{
-    enum { LINE = 64 };
-    void *memory = aligned_alloc(LINE, (bytes + LINE - 1) / LINE * LINE + LINE);
-    if (!memory)
-        fail(f, "out of memory: %zu bytes were wanted", bytes);
-    return memory;
-}
-
-/* ---- tensors ---- */
-
-/* splitmix64 (Steele, Lea & Flood 2014): a counter through a mixing function. */
-static uint64_t mix(uint64_t *state)
-{
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* The sum of four uniform values, scaled to variance 1: near enough to a normal distribution. */
-static void fill(float *values, int64_t count, uint64_t seed)
-{
-    uint64_t state = seed;
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t bits = mix(&state);
-        int64_t sum = (int64_t)((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) +
-                                (bits >> 48));
-        values[i] = (float)(sum - 2 * 65535) * (1.7320508f / 65536.0f);
-    }
-}
-
-static bool tensor_make(float **tensor, int64_t heads, int64_t length, int64_t size, uint64_t seed,
-                        struct failure *f)
-{
-    *tensor = allocate((size_t)(heads * length * size) * sizeof(float), f);
-    if (*tensor)
-        fill(*tensor, heads * length * size, seed);
-    return *tensor != NULL;
-}
-
-bool bench_tensors_make(struct bench_tensors *tensors, const struct bench_case *c,
-                        struct failure *f)
-{
-    *tensors = (struct bench_tensors){NULL, NULL, NULL};
-    return tensor_make(&tensors->q, c->heads, c->queries, c->head_size, 1, f) &&
-           tensor_make(&tensors->k, c->kv_heads, c->keys, c->head_size, 2, f) &&
-           tensor_make(&tensors->v, c->kv_heads, c->keys, c->head_size, 3, f);
-}
-
-void bench_tensors_free(struct bench_tensors *tensors)
-{
-    free(tensors->q);
-    free(tensors->k);
-    free(tensors->v);
-}
-
-/* ---- the subject ---- */
-
 static bool make_statistics(struct bench_subject *s, struct failure *f)
 {
     uint32_t set = bench_statistics_set(s->wants);
@@ -138,14 +81,15 @@ static bool make_statistics(struct bench_subject *s, struct failure *f)
         const struct bench_statistic *statistic = &bench_statistics_of_rows[i];
         if (!(set & statistic->bit))
             continue;
-        size_t values = (size_t)s->c->heads * (size_t)s->c->queries * (size_t)statistic->per_row;
-        void *array = allocate(values * sizeof(float), f);
+        size_t rows = (size_t)s->c->batch * (size_t)s->c->heads * (size_t)s->c->queries;
+        size_t values = rows * (size_t)statistic->per_row;
+        void *array = bench_allocate(values * sizeof(float), f);
         if (!array)
             return false;
         memcpy(array_place(&s->statistics, statistic), &array, sizeof array);
     }
     if (set & ATTN_STAT_MASS_SEGMENTS) {
-        s->segment_ids = allocate((size_t)s->c->keys, f);
+        s->segment_ids = bench_allocate((size_t)s->c->keys, f);
         if (!s->segment_ids)
             return false;
         for (int64_t j = 0; j < s->c->keys; j++)
@@ -154,6 +98,16 @@ static bool make_statistics(struct bench_subject *s, struct failure *f)
     }
     s->args.statistics = &s->statistics;
     return true;
+}
+
+/* The line of its explanation that begins with "path: ". */
+static void read_kernel(const attn_plan *plan, char kernel[64])
+{
+    char text[4096];
+    attn_plan_explain(plan, text, sizeof text);
+    const char *from = strstr(text, "path: ");
+    from = from ? from + strlen("path: ") : text;
+    snprintf(kernel, 64, "%.*s", (int)strcspn(from, "\n"), from);
 }
 
 bool bench_subject_make(struct bench_subject *s, const struct bench_case *c, enum bench_mask mask,
@@ -167,10 +121,10 @@ bool bench_subject_make(struct bench_subject *s, const struct bench_case *c, enu
     s->executor = executor;
 
     attn_problem problem =
-        attn_problem_init(1, c->heads, c->kv_heads, c->queries, c->keys, c->head_size);
-    problem.causal = mask == MASK_CAUSAL;
-    if (mask == MASK_WINDOW_512)
-        problem.window = (attn_window){511, 0, 0};
+        attn_problem_init(c->batch, c->heads, c->kv_heads, c->queries, c->keys, c->head_size);
+    problem.q.dtype = problem.k.dtype = problem.v.dtype = problem.o.dtype = c->dtype;
+    if (!bench_given_make(&s->given, c, mask, &problem, f))
+        return false;
     attn_statistics_wanted wanted = attn_statistics_wanted_init(bench_statistics_set(wants));
     wanted.segments = wants == STATISTICS_ALL ? BENCH_SEGMENTS : 0;
     if (wants != STATISTICS_NONE)
@@ -179,15 +133,17 @@ bool bench_subject_make(struct bench_subject *s, const struct bench_case *c, enu
     attn_error error;
     if (attn_plan_create(&s->plan, &problem, &error) != ATTN_OK)
         return fail(f, "%s", error.message);
+    read_kernel(s->plan, s->kernel);
     s->args = attn_args_init(&problem);
+    bench_given_to_args(&s->given, &s->args);
     s->args.q = tensors->q;
     s->args.k = tensors->k;
     s->args.v = tensors->v;
-    s->o =
-        allocate((size_t)c->heads * (size_t)c->queries * (size_t)c->head_size * sizeof(float), f);
+    size_t rows = (size_t)c->batch * (size_t)c->heads * (size_t)c->queries;
+    s->o = bench_allocate(rows * (size_t)c->head_size * bench_element_size(c->dtype), f);
     s->args.o = s->o;
     s->workspace_size = attn_plan_workspace(s->plan, executor->threads);
-    s->workspace = allocate(s->workspace_size, f);
+    s->workspace = bench_allocate(s->workspace_size, f);
     if (!s->o || !s->workspace)
         return false;
     return wants == STATISTICS_NONE || make_statistics(s, f);
@@ -198,6 +154,7 @@ void bench_subject_free(struct bench_subject *s)
     for (int i = 0; i < bench_statistics_of_rows_count; i++)
         free(bench_statistic_array(s, &bench_statistics_of_rows[i]));
     attn_plan_destroy(s->plan);
+    bench_given_free(&s->given);
     free(s->segment_ids);
     free(s->o);
     free(s->workspace);
@@ -214,11 +171,18 @@ bool bench_subject_run(const struct bench_subject *s, double *seconds, struct fa
     return status == ATTN_OK || fail(f, "%s", error.message);
 }
 
+bool bench_subject_uses_dots(const struct bench_subject *s)
+{
+    static const char ending[] = "_bf16";
+    size_t word = strcspn(s->kernel, ", "), length = sizeof ending - 1;
+    return word >= length && strncmp(s->kernel + word - length, ending, length) == 0;
+}
+
 void bench_subject_spoil(const struct bench_subject *s)
 {
-    int64_t rows = (int64_t)s->c->heads * s->c->queries;
+    int64_t rows = (int64_t)s->c->batch * s->c->heads * s->c->queries;
     for (int64_t i = 0; i < rows * s->c->head_size; i++)
-        s->o[i] = NAN;
+        bench_set_element(s->o, s->c->dtype, i, NAN);
     for (int i = 0; i < bench_statistics_of_rows_count; i++) {
         const struct bench_statistic *statistic = &bench_statistics_of_rows[i];
         void *array = bench_statistic_array(s, statistic);

@@ -1,26 +1,14 @@
-/* A case made ready to run: its tensors, plan, workspace and, where it measures, statistics.
- *
- * Tensors are [heads, length, size], filled with reproducible values of a bell-like distribution
- * with mean 0 and variance 1, as queries and keys after a norm have. */
+/* A case made ready to run: its plan, workspace and, where it measures, statistics. */
 #ifndef ATTN_TOOLS_BENCH_SUBJECT_H
 #define ATTN_TOOLS_BENCH_SUBJECT_H
 
-#include "../base/failure.h"
-#include "cases.h"
+#include "given.h"
+#include "tensors.h"
 
 #include <attn/stats.h>
 #include <stddef.h>
 
 enum { BENCH_SEGMENTS = 8 };
-
-/* q, k, v: shared by the case and what runs beside it. */
-struct bench_tensors {
-    float *q, *k, *v;
-};
-
-bool bench_tensors_make(struct bench_tensors *tensors, const struct bench_case *c,
-                        struct failure *f);
-void bench_tensors_free(struct bench_tensors *tensors);
 
 struct bench_subject {
     const struct bench_case *c; /* heads, lengths and size; mask and statistics are below */
@@ -28,10 +16,12 @@ struct bench_subject {
     enum bench_statistics wants;
     const attn_executor *executor;
     attn_plan *plan;
+    char kernel[64]; /* the plan's own word for its kernels */
+    struct bench_given given;
     attn_args args;
     attn_statistics statistics;
     uint8_t *segment_ids; /* [keys]: eight equal stretches */
-    float *o;             /* [heads, queries, size] */
+    void *o;              /* as q is laid out, of the same type */
     void *workspace;
     size_t workspace_size;
 };
@@ -44,6 +34,9 @@ void bench_subject_free(struct bench_subject *s);
 
 /* One run; *seconds becomes how long it took. */
 bool bench_subject_run(const struct bench_subject *s, double *seconds, struct failure *f);
+
+/* Whether its kernels multiply bf16 pairs: the path that can is named for it. */
+bool bench_subject_uses_dots(const struct bench_subject *s);
 
 /* Fill every output with NaN (integers with -2), so that what a run does not write is seen. */
 void bench_subject_spoil(const struct bench_subject *s);

@@ -1,74 +1,114 @@
 /* Rows by plain loops in double; see verify.h.
  *
- * What rounding may do (u = 2^-24): each addition of a score's sum rounds a partial sum, which is
+ * What rounding may do in f32 (u = 2^-24): each addition of a score's sum rounds a partial sum, which is
  * far below sum |q k|; d such errors of random sign come to about u * scale * sum |q k| at most. A
  * weight carries that much relatively. Sums over n keys add about sqrt(n) u, exp2 a few u. The
  * factor 8 covers the extremes of thousands of outputs. A key that is left out, or counted twice,
- * shows as its whole weight, about 1/n: larger than this for every case. */
+ * shows as its whole weight, about 1/n: larger than this for every case.
+ *
+ * With u' = 2^-8 (bf16) or 2^-11 (f16), rounding the output adds u' |o| to an element at most, or
+ * u' |o| / sqrt(3) in the root mean square. Dot products of bf16 round each weight too: errors of random
+ * sign, u' p / sqrt(3) each, which the values turn into u' sqrt(sum p^2 v^2 / 3). A single element may be
+ * far out, and the weight of one key is below the largest such error; over the d elements of a row, and
+ * in the root mean square, the sum of a left out key stands out. The row may have three times the two
+ * together, beside its share of f32. */
 #include "verify.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { ROWS = 8 }; /* of each head */
+enum { ROWS = 8 }; /* of each head of each sequence */
 
 struct row {
-    int64_t first, last; /* visible keys */
+    int batch, head;
+    int64_t query, queries, keys; /* of its sequence */
     int64_t position;
-    double *score;          /* [keys] */
+    int64_t visible;
+    double *score;          /* [keys]; -inf where it sees nothing */
     double *weight;         /* [keys] */
     double largest_product; /* of scale * sum |q k| over the visible keys */
     double *output;         /* [size] */
     double *magnitude;      /* [size]: sum of p |v| */
+    double *squares;        /* [size]: sum of p^2 v^2 */
+    double *q;              /* [size] */
 };
 
-static void compute_row(const struct bench_subject *s, int head, int64_t query, struct row *row)
+static int64_t first_of(const struct bench_subject *s, const struct row *row, bool keys, int heads,
+                        int head, int64_t i)
 {
     const struct bench_case *c = s->c;
-    int64_t size = c->head_size, kv_head = head / (c->heads / c->kv_heads);
-    const float *q = (const float *)s->args.q + ((int64_t)head * c->queries + query) * size;
-    const float *k = (const float *)s->args.k + kv_head * c->keys * size;
-    const float *v = (const float *)s->args.v + kv_head * c->keys * size;
-    double scale = 1.0 / sqrt((double)size), largest = -INFINITY, sum = 0;
+    return c->head_size *
+           bench_row_index(c, heads, keys ? c->keys : c->queries, row->batch, head, i);
+}
 
-    row->position = query + c->keys - c->queries;
-    row->first = s->mask == MASK_WINDOW_512 && row->position > 511 ? row->position - 511 : 0;
-    row->last = s->mask == MASK_NONE ? c->keys - 1 : row->position;
+/* Scores of the visible keys; the largest of them. */
+static double compute_scores(const struct bench_subject *s, struct row *row)
+{
+    const struct bench_case *c = s->c;
+    int kv_head = row->head / (c->heads / c->kv_heads);
+    int64_t keys = first_of(s, row, true, c->kv_heads, kv_head, 0);
+    double scale = 1.0 / sqrt((double)c->head_size), largest = -INFINITY;
+    row->visible = 0;
     row->largest_product = 0;
-    for (int64_t j = row->first; j <= row->last; j++) {
+    for (int64_t j = 0; j < row->keys; j++) {
+        row->score[j] = -INFINITY;
+        if (!bench_mask_sees(s->mask, row->queries, row->keys, row->query, j))
+            continue;
         double product = 0, magnitude = 0;
-        for (int64_t d = 0; d < size; d++) {
-            double term = (double)q[d] * (double)k[j * size + d];
+        double bias =
+            bench_mask_bias(s->mask, c->heads, row->head, row->queries, row->keys, row->query, j);
+        for (int64_t d = 0; d < c->head_size; d++) {
+            double term =
+                row->q[d] * bench_element(s->args.k, c->dtype, keys + j * c->head_size + d);
             product += term;
             magnitude += fabs(term);
         }
-        row->score[j] = scale * product;
+        row->visible++;
+        row->score[j] = scale * product + bias;
         largest = fmax(largest, row->score[j]);
-        row->largest_product = fmax(row->largest_product, scale * magnitude);
+        /* A bias is rounded with the sum; where it is below -32 the weight is next to nothing. */
+        row->largest_product = fmax(row->largest_product, scale * magnitude + fmin(fabs(bias), 32));
     }
-    for (int64_t j = row->first; j <= row->last; j++)
-        sum += row->weight[j] = exp(row->score[j] - largest);
-    for (int64_t d = 0; d < size; d++)
-        row->output[d] = row->magnitude[d] = 0;
-    for (int64_t j = row->first; j <= row->last; j++) {
-        row->weight[j] /= sum;
-        for (int64_t d = 0; d < size; d++) {
-            row->output[d] += row->weight[j] * (double)v[j * size + d];
-            row->magnitude[d] += row->weight[j] * fabs((double)v[j * size + d]);
+    return largest;
+}
+
+static void compute_row(const struct bench_subject *s, struct row *row)
+{
+    const struct bench_case *c = s->c;
+    int kv_head = row->head / (c->heads / c->kv_heads);
+    int64_t query = first_of(s, row, false, c->heads, row->head, row->query);
+    int64_t values = first_of(s, row, true, c->kv_heads, kv_head, 0);
+    double sum = 0;
+    row->position = row->query + row->keys - row->queries;
+    for (int64_t d = 0; d < c->head_size; d++) {
+        row->q[d] = bench_element(s->args.q, c->dtype, query + d);
+        row->output[d] = row->magnitude[d] = row->squares[d] = 0;
+    }
+    double largest = compute_scores(s, row);
+    for (int64_t j = 0; j < row->keys; j++)
+        sum += row->weight[j] = exp(row->score[j] - largest); /* 0 where nothing is seen */
+    for (int64_t j = 0; j < row->keys; j++) {
+        double p = row->weight[j] /= sum;
+        for (int64_t d = 0; p > 0 && d < c->head_size; d++) {
+            double v = bench_element(s->args.v, c->dtype, values + j * c->head_size + d);
+            row->output[d] += p * v;
+            row->magnitude[d] += p * fabs(v);
+            row->squares[d] += p * p * v * v;
         }
     }
 }
 
 static double at_key(const struct row *row, int64_t key)
 {
-    return key >= row->first && key <= row->last ? row->weight[key] : 0;
+    return key >= 0 && key < row->keys ? row->weight[key] : 0;
 }
 
-/* Sum over the visible keys of the weights of those in [first, last]. */
+/* Sum of the weights of keys [first, last]. */
 static double mass(const struct row *row, int64_t first, int64_t last)
 {
     double sum = 0;
-    for (int64_t j = first > row->first ? first : row->first; j <= last && j <= row->last; j++)
+    for (int64_t j = first > 0 ? first : 0; j <= last && j < row->keys; j++)
         sum += row->weight[j];
     return sum;
 }
@@ -84,7 +124,9 @@ static struct moments compute_moments(const struct row *row)
 {
     struct moments m = {0, 0, 0, 0, 0, -INFINITY, INFINITY, -1};
     double logs = 0, distances = 0;
-    for (int64_t j = row->first; j <= row->last; j++) {
+    for (int64_t j = 0; j < row->keys; j++) {
+        if (row->score[j] == -INFINITY)
+            continue;
         double p = row->weight[j], log_p = p > 0 ? log(p) : 0;
         double distance = fabs((double)(row->position - j));
         m.entropy -= p * log_p;
@@ -136,7 +178,7 @@ static double exact_value(const struct bench_subject *s, const struct row *row,
         return mass(row, row->position - 16, row->position + 16);
     case ATTN_STAT_MASS_SEGMENTS: {
         double sum = 0;
-        for (int64_t j = row->first; j <= row->last; j++)
+        for (int64_t j = 0; j < row->keys; j++)
             if (s->segment_ids[j] == part)
                 sum += row->weight[j];
         return sum;
@@ -146,7 +188,7 @@ static double exact_value(const struct bench_subject *s, const struct row *row,
     case ATTN_STAT_DISTANCE_SD:
         return m->distance_sd;
     case ATTN_STAT_VISIBLE_KEYS:
-        return (double)(row->last - row->first + 1);
+        return (double)row->visible;
     default:
         return NAN;
     }
@@ -173,9 +215,9 @@ static double residual_of_statistics(const struct bench_subject *s, const struct
                                               : (double)((const float *)array)[at];
             if (statistic->bit == ATTN_STAT_MAX_KEY) {
                 /* Two scores may be closer than rounding: the key's score is what must be right. */
-                bool visible = value >= (double)row->first && value <= (double)row->last;
+                bool inside = value >= 0 && value < (double)row->keys;
                 exact = m.max_score;
-                value = visible ? row->score[(int64_t)value] : NAN;
+                value = inside ? row->score[(int64_t)value] : NAN;
             }
             residual = worse(residual, fabs(value - exact) / fmax(1, fabs(exact)));
         }
@@ -184,27 +226,82 @@ static double residual_of_statistics(const struct bench_subject *s, const struct
 }
 
 /* First, last, middle, and others spread by a multiplier that shares no factor with tile sizes. */
-static int64_t chosen_query(const struct bench_case *c, int index, int head)
+static int64_t chosen_query(int64_t queries, int index, int head)
 {
     static const int64_t fixed[] = {0, 1};
     if (index < 2)
-        return fixed[index] % c->queries;
+        return fixed[index] % queries;
     if (index == 2)
-        return c->queries - 1;
-    return ((int64_t)index * 2654435761 + (int64_t)head * 40503) % c->queries;
+        return queries - 1;
+    return ((int64_t)index * 2654435761 + (int64_t)head * 40503) % queries;
 }
 
 static bool make_row(struct row *row, const struct bench_case *c, struct failure *f)
 {
     size_t keys = (size_t)c->keys, size = (size_t)c->head_size;
-    double *memory = calloc(2 * keys + 2 * size, sizeof *memory);
+    double *memory = calloc(2 * keys + 4 * size, sizeof *memory);
     if (!memory)
         return fail(f, "out of memory");
     row->score = memory;
     row->weight = memory + keys;
     row->output = memory + 2 * keys;
     row->magnitude = memory + 2 * keys + size;
+    row->squares = memory + 2 * keys + 2 * size;
+    row->q = memory + 2 * keys + 3 * size;
     return true;
+}
+
+/* How far a row is off, and what it may be. */
+struct distance {
+    double residual, tolerance;
+};
+
+static struct distance distance_of_row(const struct bench_subject *s, const struct row *row)
+{
+    const struct bench_case *c = s->c;
+    int64_t first = first_of(s, row, false, c->heads, row->head, row->query);
+    double f32 = 8 * ldexp(1, -24) * (2 * row->largest_product + sqrt((double)row->keys));
+    double u = ldexp(1, c->dtype == ATTN_BF16 ? -8 : -11);
+    double largest = 0, squares = 0, magnitude = 0, expected = 0;
+    for (int64_t d = 0; d < c->head_size; d++) {
+        double off = bench_element(s->o, c->dtype, first + d) - row->output[d];
+        largest = worse(largest, fabs(off) / fmax(row->magnitude[d], 1e-30));
+        squares += off * off;
+        magnitude += row->magnitude[d] * row->magnitude[d];
+        expected += u * u / 3 * row->output[d] * row->output[d];
+        if (bench_subject_uses_dots(s))
+            expected += u * u / 3 * row->squares[d];
+    }
+    if (c->dtype == ATTN_F32)
+        return (struct distance){largest, f32};
+    magnitude = fmax(magnitude, 1e-60);
+    return (struct distance){sqrt(squares / magnitude), f32 + 3 * sqrt(expected / magnitude)};
+}
+
+/* Keep in `verdict` the row that has used most of what it may. */
+static void judge(struct bench_verdict *verdict, struct distance row)
+{
+    bool worst = isnan(row.residual) ||
+                 row.residual * verdict->tolerance >= verdict->residual * row.tolerance;
+    if (isnan(verdict->residual) || !worst)
+        return;
+    verdict->residual = row.residual;
+    verdict->tolerance = row.tolerance;
+}
+
+static void take_sample(const struct bench_subject *s, const struct row *row, int number,
+                        struct bench_verdict *verdict)
+{
+    int64_t channel = (int64_t)number * 7 % s->c->head_size;
+    int64_t first = first_of(s, row, false, s->c->heads, row->head, row->query);
+    if (number < BENCH_SAMPLES)
+        verdict->samples[number] =
+            (struct bench_sample){row->batch,
+                                  row->head,
+                                  row->query,
+                                  channel,
+                                  bench_element(s->o, s->c->dtype, first + channel),
+                                  row->output[channel]};
 }
 
 bool bench_verify(const struct bench_subject *s, struct bench_verdict *verdict, struct failure *f)
@@ -213,28 +310,33 @@ bool bench_verify(const struct bench_subject *s, struct bench_verdict *verdict, 
     struct row row = {0};
     if (!make_row(&row, c, f))
         return false;
-    double residual = 0, statistics = 0, product = 0;
-    for (int head = 0; head < c->heads; head++) {
-        for (int index = 0; index < ROWS; index++) {
-            int64_t query = chosen_query(c, index, head);
-            int64_t at = (int64_t)head * c->queries + query;
-            compute_row(s, head, query, &row);
-            product = fmax(product, row.largest_product);
-            for (int64_t d = 0; d < c->head_size; d++)
-                residual =
-                    worse(residual, fabs((double)s->o[at * c->head_size + d] - row.output[d]) /
-                                        fmax(row.magnitude[d], 1e-30));
-            if (s->wants != STATISTICS_NONE)
-                statistics = worse(statistics, residual_of_statistics(s, &row, at));
-        }
-    }
+    double statistics = 0, largest = 0;
+    int number = 0;
+    memset(verdict, 0, sizeof *verdict);
+    for (row.batch = 0; row.batch < c->batch; row.batch++)
+        for (row.head = 0; row.head < c->heads; row.head++)
+            for (int index = 0; index < ROWS; index++) {
+                row.queries = bench_mask_length(s->mask, c->batch, c->queries, row.batch);
+                row.keys = bench_mask_length(s->mask, c->batch, c->keys, row.batch);
+                row.query = chosen_query(row.queries, index, row.head);
+                compute_row(s, &row);
+                struct distance distance = distance_of_row(s, &row);
+                judge(verdict, distance);
+                largest = fmax(largest, distance.tolerance);
+                if ((index + row.head) % ROWS == 3)
+                    take_sample(s, &row, number++, verdict);
+                if (s->wants != STATISTICS_NONE)
+                    statistics = worse(
+                        statistics,
+                        residual_of_statistics(s, &row,
+                                               bench_row_index(c, c->heads, c->queries, row.batch,
+                                                               row.head, row.query)));
+            }
     free(row.score);
-    double u = ldexp(1, -24);
-    verdict->residual = residual;
-    verdict->tolerance = 8 * u * (2 * product + sqrt((double)c->keys));
     verdict->statistics_residual = statistics;
     /* Entropies and distances weigh errors of the weights by ln p or by how far keys lie. */
-    verdict->statistics_tolerance = 16 * verdict->tolerance;
-    verdict->passed = residual <= verdict->tolerance && statistics <= verdict->statistics_tolerance;
+    verdict->statistics_tolerance = 16 * largest;
+    verdict->passed =
+        verdict->residual <= verdict->tolerance && statistics <= verdict->statistics_tolerance;
     return true;
 }
