@@ -148,6 +148,7 @@ typedef enum attn_lengths {
 
 struct attn_statistics_wanted; /* attn/stats.h */
 struct attn_statistics;        /* attn/stats.h */
+struct attn_rotary;            /* attn/rotary.h */
 struct attn_scores;            /* attn/scores.h */
 struct attn_scores_args;       /* attn/scores.h */
 
@@ -191,6 +192,13 @@ typedef struct attn_problem {
      * himself. (attn_merge takes the normalised o and lse.) A sink enters lse_with_sink alone.
      * o must be f32: it may be large. Statistics stay those of the weights. Default false. */
     bool unnormalised;
+
+    /* Rotary embedding of q and k (attn/rotary.h), applied while they are packed: the same as
+     * attn_rotary_apply on both before, without its pass over memory. In f32: tensors of f32 give the
+     * same bits; bf16 and f16 are spared the rounding in between, unless bf16 is multiplied in pairs
+     * (attn_plan_explain says so), which rounds them likewise: the same bits again. NULL (default) =
+     * none. Read when planning, then not needed. */
+    const struct attn_rotary *rotary;
 
     /* Masks and biases given as tensors, ALiBi, documents, block lists, the caller's function; NULL
      * (default) = none. Read when planning, then not needed. */
@@ -295,6 +303,9 @@ typedef struct attn_args {
 
     const float *sinks;          /* [Hq], natural units, not NaN; with problem.sinks, else NULL */
     const int64_t *query_offset; /* [B], |offset| < 2^31; with ATTN_OFFSET, else NULL */
+    /* With problem.rotary, else NULL: where query i and key j stand, any int64, [B, Nq] and [B, Nk] of this
+     * run (ragged: [total]). NULL: query i at its position p, key j at j. Only angles are told by them. */
+    const int64_t *query_positions, *key_positions;
     const attn_window *head_windows; /* [Hq]; with problem.head_windows, else NULL */
     const int64_t *prefix_lm;    /* at b * prefix_lm_stride[0] + h * prefix_lm_stride[1]; >= 0 */
     int64_t prefix_lm_stride[2]; /* default {1, 0}: one per sequence */

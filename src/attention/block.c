@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "attention/turned.h"
 #include "plan/lengths.h"
 
 static const float log2_e = 1.44269504f;
@@ -12,7 +13,6 @@ void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
                      int64_t row_begin, int rows)
 {
     const struct attn_plan *plan = run->plan;
-    const attn_layout *layout = &plan->problem.q;
     const int group_rows = plan->kernels->rows;
     block->row_begin = row_begin;
     block->rows = rows;
@@ -20,8 +20,8 @@ void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
     for (int group = 0; group < block->groups; group++) {
         int first = group * group_rows;
         int used = rows - first < group_rows ? rows - first : group_rows;
-        plan->kernels->pack_queries(attn_place_query(run, place, row_begin + first), layout->dtype,
-                                    layout->stride[2], used, plan->problem.head_size,
+        struct attn_rows_at from = attn_query_rows(run, place, scratch, row_begin + first, used, 0);
+        plan->kernels->pack_queries(from.at, from.dtype, from.stride, used, plan->problem.head_size,
                                     plan->query_scale,
                                     scratch->queries + (int64_t)first * plan->key_steps);
     }

@@ -1,10 +1,9 @@
 /* Packing: each key and value once per run, for all query blocks and all heads of the group. */
-#include "attention/run.h"
+#include "attention/turned.h"
 #include "plan/lengths.h"
 
 void attn_task_pack(void *argument, int64_t index, int worker)
 {
-    (void)worker;
     struct attn_run_state *run = argument;
     const struct attn_plan *plan = run->plan;
     const attn_problem *p = &plan->problem;
@@ -16,11 +15,13 @@ void attn_task_pack(void *argument, int64_t index, int worker)
     if (keys <= 0 || place.queries == 0)
         return;
 
+    struct attn_scratch scratch = attn_workspace_scratch(&run->workspace, plan, worker);
     float *packed = run->workspace.keys + pair * plan->packed_keys + begin * plan->key_steps;
     for (int64_t key = 0; key < keys; key += kernels->columns) {
         int used = (int)attn_int64_min(kernels->columns, keys - key);
-        kernels->pack_keys(attn_place_key(run, &place, begin + key), p->k.dtype, p->k.stride[2],
-                           used, p->head_size, packed + key * plan->key_steps);
+        struct attn_rows_at from = attn_key_rows(run, &place, &scratch, begin + key, used, 0);
+        kernels->pack_keys(from.at, from.dtype, from.stride, used, p->head_size,
+                           packed + key * plan->key_steps);
     }
     if (!run->args->o)
         return;

@@ -47,6 +47,19 @@ struct attn_place attn_run_place(const struct attn_run_state *run, int64_t pair,
     return place;
 }
 
+int64_t attn_run_offset(const struct attn_run_state *run, const struct attn_place *place)
+{
+    switch (run->plan->problem.alignment) {
+    case ATTN_BOTTOM_RIGHT:
+        return place->keys - place->queries;
+    case ATTN_OFFSET:
+        return run->args->query_offset[place->batch];
+    case ATTN_TOP_LEFT:
+        break;
+    }
+    return 0;
+}
+
 struct attn_mask attn_run_mask(const struct attn_run_state *run, const struct attn_place *place)
 {
     const attn_problem *p = &run->plan->problem;
@@ -59,17 +72,7 @@ struct attn_mask attn_run_mask(const struct attn_run_state *run, const struct at
         .window_prefix = window.prefix,
         .causal = p->causal,
     };
-    switch (p->alignment) {
-    case ATTN_BOTTOM_RIGHT:
-        mask.offset = place->keys - place->queries;
-        break;
-    case ATTN_TOP_LEFT:
-        mask.offset = 0;
-        break;
-    case ATTN_OFFSET:
-        mask.offset = args->query_offset[place->batch];
-        break;
-    }
+    mask.offset = attn_run_offset(run, place);
     if (p->prefix_lm)
         mask.prefix_lm = args->prefix_lm[place->batch * args->prefix_lm_stride[0] +
                                          place->head * args->prefix_lm_stride[1]];

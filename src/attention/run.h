@@ -40,6 +40,9 @@ struct attn_place attn_run_place(const struct attn_run_state *run, int64_t pair,
 /* The place of query head `head` of sequence `batch`, without what is packed. */
 struct attn_place attn_run_sequence(const struct attn_run_state *run, int64_t batch, int64_t head);
 
+/* The position of its query 0. */
+int64_t attn_run_offset(const struct attn_run_state *run, const struct attn_place *place);
+
 /* The mask of a place. */
 struct attn_mask attn_run_mask(const struct attn_run_state *run, const struct attn_place *place);
 

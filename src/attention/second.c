@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "attention/block.h"
+#include "attention/turned.h"
 #include "base/half.h"
 #include "plan/lengths.h"
 
@@ -157,19 +158,19 @@ void attn_task_weights(void *argument, int64_t index, int worker)
 /* One pair, straight from its query and key. */
 void attn_task_pair(void *argument, int64_t index, int worker)
 {
-    (void)worker;
     struct attn_run_state *run = argument;
     const struct attn_plan *plan = run->plan;
     const attn_problem *p = &plan->problem;
     const attn_pair *pair = &run->statistics->pairs[index];
     struct attn_place place = attn_run_sequence(run, pair->batch, pair->head);
     struct attn_shape shape = attn_run_shape(run, &place);
-    const void *q = attn_place_query(run, &place, pair->query);
-    const void *k = attn_place_key(run, &place, pair->key);
+    struct attn_scratch scratch = attn_workspace_scratch(&run->workspace, plan, worker);
+    struct attn_rows_at q = attn_query_rows(run, &place, &scratch, pair->query, 1, 0);
+    struct attn_rows_at k = attn_key_rows(run, &place, &scratch, pair->key, 1, 1);
     double score = 0.0;
     for (int64_t t = 0; t < p->head_size; t++)
-        score += (double)attn_element_value(q, p->q.dtype, t) *
-                 (double)attn_element_value(k, p->k.dtype, t);
+        score += (double)attn_element_value(q.at, q.dtype, t) *
+                 (double)attn_element_value(k.at, k.dtype, t);
     const double log2_e = 1.4426950408889634;
     score = log2_e * attn_shape_pair(run, &place, &shape, pair->query, pair->key,
                                      score * (double)plan->query_scale / log2_e);

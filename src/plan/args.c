@@ -175,6 +175,18 @@ static attn_status check_offsets(const struct attn_plan *plan, const attn_args *
     return ATTN_OK;
 }
 
+static attn_status check_positions(const struct attn_plan *plan, const attn_args *args,
+                                   attn_error *error)
+{
+    const bool may = plan->turn != NULL; /* NULL is the default */
+    attn_status status = check_announced("query_positions", args->query_positions, sizeof(int64_t),
+                                         may, true, "problem.rotary", error);
+    if (!status)
+        status = check_announced("key_positions", args->key_positions, sizeof(int64_t), may, true,
+                                 "problem.rotary", error);
+    return status;
+}
+
 static attn_status check_windows(const struct attn_plan *plan, const attn_args *args,
                                  attn_error *error)
 {
@@ -403,6 +415,8 @@ attn_status attn_args_check(const struct attn_plan *plan, const attn_args *args,
         status = check_unnormalised(plan, args, error);
     if (!status)
         status = check_offsets(plan, args, error);
+    if (!status)
+        status = check_positions(plan, args, error);
     if (!status)
         status = check_windows(plan, args, error);
     if (!status)

@@ -177,6 +177,12 @@ size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
     say_mask(&text, p);
     say_tiles(&text, plan);
     say_blocks(&text, plan);
+    if (plan->turn)
+        say(&text,
+            "rotary: %" PRId64 " of %" PRId64 " channels, %s, turned in f32 while packing%s\n",
+            plan->turn->size, p->head_size,
+            plan->turn->pairing == ATTN_ROTARY_HALVES ? "halves" : "neighbours",
+            kernels->pair == 2 ? ", then rounded to bf16 for pairs" : "");
     say_scores(&text, plan);
     say_softmax(&text, plan);
     if (p->unnormalised)

@@ -132,18 +132,22 @@ attn_status attn_plan_create(attn_plan **plan, const attn_problem *problem, attn
     *plan = NULL;
     struct attn_plan draft = {0};
     attn_status status = attn_problem_check(&draft, problem, error);
+    if (!status && draft.problem.rotary)
+        draft.turn = attn_turn_create(draft.problem.rotary, &status, error);
+    draft.problem.rotary = NULL; /* read when planning, then not needed */
     if (!status)
         status = choose(&draft, error);
     /* a ragged run says only then which sequences a document's entries belong to */
     if (!status && draft.constant_given && draft.reads_masks &&
         !attn_is_ragged(draft.problem.lengths))
         status = attn_tiles_create(&draft, error);
-    if (status)
-        return status;
-    struct attn_plan *made = malloc(sizeof *made);
+    struct attn_plan *made = status ? NULL : malloc(sizeof *made);
     if (!made) {
         free(draft.tiles);
-        return attn_fail(error, ATTN_ERR_MEMORY, "no memory for a plan of %zu bytes", sizeof *made);
+        free(draft.turn);
+        return status ? status
+                      : attn_fail(error, ATTN_ERR_MEMORY, "no memory for a plan of %zu bytes",
+                                  sizeof *made);
     }
     *made = draft;
     *plan = made;
@@ -152,8 +156,10 @@ attn_status attn_plan_create(attn_plan **plan, const attn_problem *problem, attn
 
 void attn_plan_destroy(attn_plan *plan)
 {
-    if (plan)
-        free(plan->tiles);
+    if (!plan)
+        return;
+    free(plan->tiles);
+    free(plan->turn);
     free(plan);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/sizes.h"
 #include "kernels/table.h"
+#include "rotary/turn.h"
 
 /* Channels laid in panels of two vectors; the last may need only one. */
 struct attn_panels {
@@ -19,7 +20,8 @@ struct attn_panels {
 };
 
 struct attn_plan {
-    attn_problem problem; /* statistics is NULL: what it pointed to is in `wanted` */
+    attn_problem
+        problem; /* scores, statistics and rotary are NULL: what it pointed to is in `wanted` */
     attn_statistics_wanted wanted;
     bool statistics_given, scores_given;
     attn_scores scores; /* all absent unless `shaped`; constant is NULL, and in the two below */
@@ -29,6 +31,7 @@ struct attn_plan {
     bool shaped;              /* something of attn/scores.h applies */
     bool reads_masks;         /* some of it may hide pairs */
     const struct attn_kernels *kernels;
+    struct attn_turn *turn; /* the rotary embedding that packing applies, or NULL */
 
     float query_scale; /* scale * log2(e): queries are packed with it, scores are in base-2 units */
     float softcap_base2; /* softcap * log2(e) */

@@ -7,6 +7,7 @@
 #include "base/layout.h"
 #include "plan/lengths.h"
 #include "plan/plan.h"
+#include "rotary/rotary.h"
 
 static attn_status check_count(const char *name, int64_t value, int64_t low, int64_t high,
                                attn_error *error)
@@ -226,6 +227,17 @@ static attn_status check_outputs(const attn_problem *p, const attn_statistics_wa
     return ATTN_OK;
 }
 
+static attn_status check_rotary(const attn_problem *p, attn_error *error)
+{
+    attn_status status = attn_rotary_check(p->rotary, error);
+    if (!status && p->rotary->size > p->head_size)
+        status =
+            attn_fail(error, ATTN_ERR_SHAPE,
+                      "problem.rotary.size is %" PRId64 "; it may be at most head_size, %" PRId64,
+                      p->rotary->size, p->head_size);
+    return status;
+}
+
 attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *problem,
                                attn_error *error)
 {
@@ -270,5 +282,10 @@ attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *probl
     plan->wanted = *wanted;
     plan->statistics_given = problem->statistics != NULL;
     plan->problem.statistics = NULL;
+    if (problem->rotary) {
+        status = check_rotary(problem, error);
+        if (status)
+            return status;
+    }
     return plan->constant_given ? attn_scores_constant_check(plan, error) : ATTN_OK;
 }

@@ -37,8 +37,21 @@ static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena
     scratch->column_sums = take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, 1, sizeof(float));
     scratch->column_totals =
         take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, ATTN_COLUMN_BLOCKS, sizeof(double));
-    scratch->column_viewers = take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0,
-                                   ATTN_COLUMN_BLOCKS, sizeof(int32_t));
+    scratch->column_viewers =
+        take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, ATTN_COLUMN_BLOCKS, sizeof(int32_t));
+    const size_t pairs = plan->turn ? count_of(plan->turn->pairs) : 0;
+    const size_t turned =
+        plan->turn ? (size_t)attn_int64_max(plan->kernels->rows, plan->kernels->columns) : 0;
+    const size_t head_size = count_of(plan->problem.head_size);
+    scratch->turned = take(arena, turned, head_size, sizeof(float));
+    scratch->turned_half =
+        take(arena, plan->kernels->pair == 2 ? turned : 0, head_size, sizeof(uint16_t));
+    scratch->turn = (struct attn_turn_worker){
+        .block = take(arena, pairs, 2, sizeof(double)),
+        .cosine = take(arena, pairs, 1, sizeof(float)),
+        .sine = take(arena, pairs, 1, sizeof(float)),
+        .input = take(arena, plan->turn ? head_size : 0, 1, sizeof(float)),
+    };
     scratch->visible = take(arena, plan->shaped ? rows : 0, ATTN_BLOCK_KEYS, 1);
 }
 

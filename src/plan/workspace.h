@@ -20,6 +20,9 @@ struct attn_scratch {
     float *column_sums; /* [ATTN_BLOCK_KEYS], second sweep */
     double *column_totals;
     int32_t *column_viewers;
+    float *turned;         /* [the larger of rows and columns][Dk], with a rotary embedding */
+    uint16_t *turned_half; /* the same rounded to bf16, for pairs */
+    struct attn_turn_worker turn;
     uint8_t *visible; /* [ATTN_BLOCK_ROWS][ATTN_BLOCK_KEYS], where masks may be read */
 };
 
