@@ -29,7 +29,7 @@ extern "C" {
 /* One result over `rows` rows: rows of one head, or of many heads and sequences one behind the other.
  * Row r of o is o[r * o_stride] .. o[r * o_stride + head_size_v - 1]; the other arrays are [rows]. */
 typedef struct attn_part {
-    float *o;          /* normalised, as attn_run writes it */
+    float *o;          /* normalised, as attn_run writes it without problem.unnormalised */
     int64_t o_stride;  /* elements; >= head_size_v in the result, anything in a part */
     float *lse;        /* natural log, without a sink; always given */
     float *entropy;    /* nats */
