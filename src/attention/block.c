@@ -17,6 +17,15 @@ void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
     block->row_begin = row_begin;
     block->rows = rows;
     block->groups = (rows + group_rows - 1) / group_rows;
+    if (place->packing == ATTN_PACK_NOTHING) {
+        const int quad_rows = plan->kernels->lanes / 4;
+        for (int first = 0; first < rows; first += quad_rows)
+            plan->kernels->pack_queries_quads(
+                attn_place_query(run, place, row_begin + first), layout->dtype, layout->stride[2],
+                rows - first < quad_rows ? rows - first : quad_rows, plan->problem.head_size,
+                plan->query_scale, scratch->queries + (int64_t)first * plan->key_steps);
+        return;
+    }
     for (int group = 0; group < block->groups; group++) {
         int first = group * group_rows;
         int used = rows - first < group_rows ? rows - first : group_rows;
@@ -295,6 +304,58 @@ static enum attn_tile judge(const struct attn_block *block, const struct attn_pl
     return attn_tile_join(plan, tile, read_tile(block, plan, shape));
 }
 
+/* Products of the block from packed keys; who packs for himself does it now. */
+static void multiply_packed(const struct attn_block *block, const struct attn_run_state *run,
+                            const struct attn_place *place, struct attn_scratch *scratch)
+{
+    const struct attn_plan *plan = run->plan;
+    const int columns = plan->kernels->columns;
+    if (place->packing == ATTN_PACK_IN_TASK)
+        attn_pack_keys(run, place, scratch, block->key_begin, block->keys, scratch->keys);
+    struct attn_scores_call call = {
+        .queries = scratch->queries,
+        .keys = place->packing == ATTN_PACK_IN_TASK
+                    ? scratch->keys
+                    : place->packed_keys + block->key_begin * plan->key_steps,
+        .steps = plan->key_steps,
+        .scale = plan->query_scale,
+        .rows = block->rows,
+        .panels = (block->keys + columns - 1) / columns,
+        .half_panel = block->keys % columns > 0 && block->keys % columns <= plan->kernels->lanes,
+        .panel_first = block->panel_first,
+        .panel_last = block->panel_last,
+        .scores = scratch->scores,
+    };
+    plan->kernels->scores(&call);
+}
+
+static void multiply_in_place(const struct attn_block *block, const struct attn_run_state *run,
+                              const struct attn_place *place, struct attn_scratch *scratch)
+{
+    const struct attn_plan *plan = run->plan;
+    struct attn_scores_in_place_call call = {
+        .queries = scratch->queries,
+        .keys = attn_place_key(run, place, block->key_begin),
+        .dtype = plan->problem.k.dtype,
+        .stride = plan->problem.k.stride[2],
+        .steps = plan->key_steps,
+        .scale = plan->query_scale,
+        .rows = block->rows,
+        .keys_used = block->keys,
+        .key_first = INT16_MAX,
+        .scores = scratch->scores,
+    };
+    for (int group = 0; group < block->groups; group++) {
+        if (block->key_first[group] >= block->key_last[group])
+            continue;
+        if (block->key_first[group] < call.key_first)
+            call.key_first = block->key_first[group];
+        if (block->key_last[group] > call.key_last)
+            call.key_last = block->key_last[group];
+    }
+    plan->kernels->scores_in_place(&call);
+}
+
 bool attn_block_scores(struct attn_block *block, const struct attn_run_state *run,
                        const struct attn_place *place, const struct attn_shape *shape,
                        struct attn_scratch *scratch, int64_t key_block, bool measure)
@@ -314,19 +375,10 @@ bool attn_block_scores(struct attn_block *block, const struct attn_run_state *ru
         find_hulls(block, &shape->mask, plan->kernels->rows, columns);
     }
 
-    struct attn_scores_call call = {
-        .queries = scratch->queries,
-        .keys = place->packed_keys + block->key_begin * plan->key_steps,
-        .steps = plan->key_steps,
-        .scale = plan->query_scale,
-        .rows = block->rows,
-        .panels = (block->keys + columns - 1) / columns,
-        .half_panel = block->keys % columns > 0 && block->keys % columns <= plan->kernels->lanes,
-        .panel_first = block->panel_first,
-        .panel_last = block->panel_last,
-        .scores = scratch->scores,
-    };
-    plan->kernels->scores(&call);
+    if (place->packing == ATTN_PACK_NOTHING)
+        multiply_in_place(block, run, place, scratch);
+    else
+        multiply_packed(block, run, place, scratch);
     if (plan->shaped)
         finish_shaped(block, run, place, shape, scratch, measure);
     else

@@ -6,19 +6,68 @@
 #include "attention/rows.h"
 #include "base/half.h"
 
+/* The values of one block: where they are, and whether any is NaN or Inf (asked only where some row does not
+ * see every key). */
+struct block_values {
+    const void *from; /* packed, or the first of them where it lies */
+    bool in_place, poisoned;
+};
+
+static struct block_values find_values(const struct attn_block *block,
+                                       const struct attn_run_state *run,
+                                       const struct attn_place *place, struct attn_scratch *scratch)
+{
+    const struct attn_plan *plan = run->plan;
+    const struct attn_kernels *kernels = plan->kernels;
+    const attn_layout *layout = &plan->problem.v;
+    struct block_values values = {0};
+    switch (place->packing) {
+    case ATTN_PACK_SHARED:
+        values.from = place->packed_values +
+                      block->key_begin / kernels->pair * plan->values.count * kernels->columns;
+        values.poisoned = place->non_finite[block->key_begin / plan->block_keys];
+        break;
+    case ATTN_PACK_IN_TASK:
+        values.poisoned =
+            attn_pack_values(run, place, block->key_begin, block->keys, scratch->values);
+        values.from = scratch->values;
+        break;
+    case ATTN_PACK_NOTHING:
+        values.from = attn_place_value(run, place, block->key_begin);
+        values.in_place = true;
+        values.poisoned = block->tile != ATTN_TILE_FULL &&
+                          kernels->non_finite(values.from, layout->dtype, layout->stride[2],
+                                              block->keys, plan->problem.head_size_v);
+        break;
+    }
+    return values;
+}
+
 /* Element `along` of the summed axis, `across` of the other, which is `width` long: f32, or bf16 pairs. */
-static float element(const float *packed, const struct attn_plan *plan, int64_t along,
+static float element(const void *packed, const struct attn_plan *plan, int64_t along,
                      int64_t across, int64_t width)
 {
     if (plan->kernels->pair == 1)
-        return packed[along * width + across];
+        return attn_element_value(packed, ATTN_F32, along * width + across);
     return attn_element_value(packed, ATTN_BF16, (along / 2 * width + across) * 2 + along % 2);
+}
+
+static float value_element(const struct block_values *values, const struct attn_block *block,
+                           const struct attn_plan *plan, int64_t key, int64_t channel)
+{
+    const int columns = plan->kernels->columns;
+    if (values->in_place)
+        return attn_element_value(values->from, plan->problem.v.dtype,
+                                  key * plan->problem.v.stride[2] + channel);
+    int64_t panel_size = attn_kernels_steps(plan->kernels, block->keys) * columns;
+    const float *panel = (const float *)values->from + channel / columns * panel_size;
+    return element(panel, plan, key, channel % columns, columns);
 }
 
 /* Values of a block where some value is NaN or Inf and some row does not see every key: only pairs that
  * are visible may meet, for 0 * NaN is NaN. */
 static void selecting_values(const struct attn_block *block, const struct attn_run_state *run,
-                             const struct attn_mask *mask, const float *values,
+                             const struct attn_mask *mask, const struct block_values *values,
                              struct attn_scratch *scratch)
 {
     const struct attn_plan *plan = run->plan;
@@ -38,22 +87,19 @@ static void selecting_values(const struct attn_block *block, const struct attn_r
             for (int64_t channel = 0; channel < plan->problem.head_size_v; channel++) {
                 int64_t panel = channel / columns, lane = channel % columns;
                 scratch->output[(panel * ATTN_BLOCK_ROWS + row) * columns + lane] +=
-                    weight *
-                    element(values +
-                                panel * attn_kernels_steps(plan->kernels, block->keys) * columns,
-                            plan, j, lane, columns);
+                    weight * value_element(values, block, plan, j, channel);
             }
         }
     }
 }
 
-static void multiply_values(const struct attn_block *block, const struct attn_run_state *run,
-                            const struct attn_scratch *scratch, const float *values,
-                            struct attn_panels panels, float *output)
+static struct attn_values_call values_call(const struct attn_block *block,
+                                           const struct attn_run_state *run,
+                                           const struct attn_scratch *scratch,
+                                           struct attn_panels panels, float *output)
 {
-    struct attn_values_call call = {
+    return (struct attn_values_call){
         .scores = scratch->scores,
-        .values = values,
         .steps = attn_kernels_steps(run->plan->kernels, block->keys),
         .rows = block->rows,
         .panels = panels.count,
@@ -63,7 +109,6 @@ static void multiply_values(const struct attn_block *block, const struct attn_ru
         .output = output,
         .output_rows = ATTN_BLOCK_ROWS,
     };
-    run->plan->kernels->values(&call);
 }
 
 /* A hull is whole panels; values end where the keys do. */
@@ -81,19 +126,27 @@ static void add_values(struct attn_block *block, const struct attn_run_state *ru
     const struct attn_plan *plan = run->plan;
     trim_hulls(block);
     if (run->args->o) {
-        const float *values = place->packed_values + block->key_begin / plan->kernels->pair *
-                                                         plan->values.count *
-                                                         plan->kernels->columns;
-        bool poisoned = place->non_finite[block->key_begin / plan->block_keys];
-        if (poisoned && block->tile != ATTN_TILE_FULL)
-            selecting_values(block, run, mask, values, scratch);
-        else
-            multiply_values(block, run, scratch, values, plan->values, scratch->output);
+        struct block_values values = find_values(block, run, place, scratch);
+        struct attn_values_call call =
+            values_call(block, run, scratch, plan->values, scratch->output);
+        if (values.poisoned && block->tile != ATTN_TILE_FULL) {
+            selecting_values(block, run, mask, &values, scratch);
+        } else if (values.in_place) {
+            call.in_place = values.from;
+            call.dtype = plan->problem.v.dtype;
+            call.stride = plan->problem.v.stride[2];
+            plan->kernels->values_in_place(&call);
+        } else {
+            call.values = values.from;
+            plan->kernels->values(&call);
+        }
     }
     if (place->segments) {
-        const float *one_hot =
+        struct attn_values_call call =
+            values_call(block, run, scratch, plan->segments, scratch->segment_output);
+        call.values =
             place->segments + block->key_begin * plan->segments.count * plan->kernels->columns;
-        multiply_values(block, run, scratch, one_hot, plan->segments, scratch->segment_output);
+        plan->kernels->values(&call);
     }
 }
 

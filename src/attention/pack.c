@@ -2,6 +2,27 @@
 #include "attention/turned.h"
 #include "plan/lengths.h"
 
+void attn_pack_keys(const struct attn_run_state *run, const struct attn_place *place,
+                    struct attn_scratch *scratch, int64_t begin, int64_t keys, float *packed)
+{
+    const struct attn_plan *plan = run->plan;
+    const int columns = plan->kernels->columns;
+    for (int64_t key = 0; key < keys; key += columns) {
+        int used = (int)attn_int64_min(columns, keys - key);
+        struct attn_rows_at from = attn_key_rows(run, place, scratch, begin + key, used, 0);
+        plan->kernels->pack_keys(from.at, from.dtype, from.stride, used, plan->problem.head_size,
+                                 packed + key * plan->key_steps);
+    }
+}
+
+bool attn_pack_values(const struct attn_run_state *run, const struct attn_place *place,
+                      int64_t begin, int64_t keys, float *packed)
+{
+    const attn_problem *p = &run->plan->problem;
+    return run->plan->kernels->pack_values(attn_place_value(run, place, begin), p->v.dtype,
+                                           p->v.stride[2], keys, p->head_size_v, packed);
+}
+
 void attn_task_pack(void *argument, int64_t index, int worker)
 {
     struct attn_run_state *run = argument;
@@ -12,23 +33,17 @@ void attn_task_pack(void *argument, int64_t index, int worker)
     const int64_t begin = block * plan->block_keys;
     struct attn_place place = attn_run_place(run, pair, 0);
     const int64_t keys = attn_int64_min(plan->block_keys, place.keys - begin);
-    if (keys <= 0 || place.queries == 0)
+    if (keys <= 0 || place.queries == 0 || place.packing != ATTN_PACK_SHARED)
         return;
 
     struct attn_scratch scratch = attn_workspace_scratch(&run->workspace, plan, worker);
-    float *packed = run->workspace.keys + pair * plan->packed_keys + begin * plan->key_steps;
-    for (int64_t key = 0; key < keys; key += kernels->columns) {
-        int used = (int)attn_int64_min(kernels->columns, keys - key);
-        struct attn_rows_at from = attn_key_rows(run, &place, &scratch, begin + key, used, 0);
-        kernels->pack_keys(from.at, from.dtype, from.stride, used, p->head_size,
-                           packed + key * plan->key_steps);
-    }
+    attn_pack_keys(run, &place, &scratch, begin, keys,
+                   run->workspace.keys + pair * plan->packed_keys + begin * plan->key_steps);
     if (!run->args->o)
         return;
-    packed = run->workspace.values + pair * plan->packed_values +
-             begin / kernels->pair * plan->values.count * kernels->columns;
-    bool non_finite = kernels->pack_values(attn_place_value(run, &place, begin), p->v.dtype,
-                                           p->v.stride[2], keys, p->head_size_v, packed);
+    float *packed = run->workspace.values + pair * plan->packed_values +
+                    begin / kernels->pair * plan->values.count * kernels->columns;
+    bool non_finite = attn_pack_values(run, &place, begin, keys, packed);
     run->workspace.non_finite[pair * attn_key_blocks(plan, p->keys) + block] = non_finite;
 }
 

@@ -18,6 +18,7 @@ struct attn_place attn_run_sequence(const struct attn_run_state *run, int64_t ba
     place.keys = keys.length;
     place.blocks = attn_row_blocks(place.queries, plan->kernels->rows);
     place.key_blocks = attn_key_blocks(plan, place.keys);
+    place.packing = attn_plan_packing(plan, place.queries);
     if (attn_is_ragged(p->lengths)) {
         place.query_origin = rows.first;
         place.key_origin = keys.first;
@@ -39,9 +40,11 @@ struct attn_place attn_run_place(const struct attn_run_state *run, int64_t pair,
     int64_t blocks = attn_key_blocks(plan, p->keys);
     int64_t head = absolute % p->kv_heads * (p->heads / p->kv_heads) + group_head;
     struct attn_place place = attn_run_sequence(run, absolute / p->kv_heads, head);
-    place.packed_keys = w->keys + pair * plan->packed_keys;
-    place.packed_values = w->values ? w->values + pair * plan->packed_values : NULL;
-    place.non_finite = w->non_finite + pair * blocks;
+    if (place.packing == ATTN_PACK_SHARED) {
+        place.packed_keys = w->keys + pair * plan->packed_keys;
+        place.packed_values = w->values + pair * plan->packed_values;
+        place.non_finite = w->non_finite + pair * blocks;
+    }
     int64_t one_hot = blocks * plan->block_keys * plan->segments.count * plan->kernels->columns;
     place.segments = plan->segments.count > 0 ? w->segments + place.batch * one_hot : NULL;
     return place;

@@ -24,10 +24,11 @@ struct attn_place {
     int64_t queries, keys;         /* of the sequence */
     struct attn_row_blocks blocks; /* of its queries */
     int64_t key_blocks;
+    enum attn_packing packing;
     int64_t query_origin,
         key_origin;             /* its first row in q and o, in k and v: ragged only, else 0 */
     int64_t rows_at, keys_at;   /* its first entry in arrays of rows, of keys */
-    const float *packed_keys;   /* all panels */
+    const float *packed_keys;   /* all panels; as packed_values where packing is shared */
     const float *packed_values; /* all blocks */
     const unsigned char *non_finite;
     const float *segments; /* packed one-hot of the sequence, all blocks; NULL if not wanted */
@@ -65,6 +66,13 @@ void attn_task_columns(void *argument, int64_t index, int worker); /* heads of f
 void attn_task_viewers(void *argument, int64_t index, int worker); /* B * Hq */
 void attn_task_weights(void *argument, int64_t index, int worker); /* weights_count */
 void attn_task_pair(void *argument, int64_t index, int worker);    /* pairs_count */
+
+/* One block of keys or values of a place, from `begin` on, into the kernels' order; values tell whether any
+ * is NaN or Inf. */
+void attn_pack_keys(const struct attn_run_state *run, const struct attn_place *place,
+                    struct attn_scratch *scratch, int64_t begin, int64_t keys, float *packed);
+bool attn_pack_values(const struct attn_run_state *run, const struct attn_place *place,
+                      int64_t begin, int64_t keys, float *packed);
 
 /* Run a checked plan with checked arguments in a workspace that was carved. */
 attn_status attn_run_forward(struct attn_run_state *run, const attn_executor *executor,

@@ -22,13 +22,14 @@
 #include "cpu/cpu.h"
 
 enum {
-    ATTN_BLOCK_ROWS = 192, /* most query rows of a block; a multiple of every path's `rows` */
+    ATTN_BLOCK_ROWS = 204, /* most query rows of a block; a multiple of every path's `rows` */
     ATTN_BLOCK_KEYS = 512, /* most keys of a block; a multiple of every path's `columns` */
     ATTN_GROUP_ROWS_MIN = 6,
     ATTN_BLOCK_GROUPS = ATTN_BLOCK_ROWS / ATTN_GROUP_ROWS_MIN,
     ATTN_SCORE_STRIDE =
         ATTN_BLOCK_KEYS + 16, /* not a power of two: rows fall into different cache sets */
     ATTN_TOP_KEYS_MAX = 64,
+    ATTN_IN_PLACE_ROWS = 32, /* up to so many queries nothing is packed */
 };
 
 /* What is known of a row after the blocks so far; base-2 units where scores are meant. With
@@ -78,6 +79,19 @@ struct attn_scores_call {
     float *scores;
 };
 
+/* The same scores from keys where they lie, for few rows; the keys of a block in [key_first, key_last). */
+struct attn_scores_in_place_call {
+    const float *queries; /* [row vectors][steps / 4][lanes], by pack_queries_quads */
+    const void *keys;     /* the block's first key */
+    attn_dtype dtype;
+    int64_t stride;      /* from key to key, in elements */
+    int64_t steps;       /* Dk, or pairs of it: a multiple of 4 */
+    float scale;         /* as above */
+    int rows, keys_used; /* keys past keys_used are not read; their scores may be anything */
+    int key_first, key_last;
+    float *scores;
+};
+
 /* Softmax of rows of a block in place: scores become e = 2^(s - reference), 0 where masked (-inf). */
 struct attn_softmax_call {
     float *scores;
@@ -102,6 +116,10 @@ struct attn_values_call {
     const float *scores;
     const float *values; /* of this block of keys */
     int64_t steps;       /* keys of the block, or pairs: a channel panel is steps * columns */
+    /* in place of both: the block's first value where it lies, its dtype, elements from value to value */
+    const void *in_place;
+    attn_dtype dtype;
+    int64_t stride;
     int rows;
     int panels;
     bool half_panel;                     /* the last panel is one vector wide */
@@ -125,7 +143,8 @@ struct attn_kernels {
     const char *name; /* of the path */
     enum attn_path path;
     int rows, columns, lanes;
-    int pair; /* 2: bf16 pairs, for tensors of bf16 only; else 1 */
+    int pair;          /* 2: bf16 pairs, for tensors of bf16 only; else 1 */
+    int quad_channels; /* keys can be read in place if Dk is a multiple of it, values if Dv is of lanes */
 
     /* One group: rows of Dk, `stride` elements apart, times scale (pairs: as they are). rows_used <= rows. */
     void (*pack_queries)(const void *from, attn_dtype dtype, int64_t stride, int rows_used,
@@ -137,11 +156,20 @@ struct attn_kernels {
     bool (*pack_values)(const void *from, attn_dtype dtype, int64_t stride, int64_t keys,
                         int64_t head_size, float *values);
 
+    /* For few rows, LANES / 4 of them: [head_size / quad_channels][lanes]. */
+    void (*pack_queries_quads)(const void *from, attn_dtype dtype, int64_t stride, int rows_used,
+                               int64_t head_size, float scale, float *to);
+    /* True if any element of `keys` rows of head_size is NaN or Inf. */
+    bool (*non_finite)(const void *from, attn_dtype dtype, int64_t stride, int64_t keys,
+                       int64_t head_size);
+
     void (*scores)(const struct attn_scores_call *call);
+    void (*scores_in_place)(const struct attn_scores_in_place_call *call);
     void (*softmax)(struct attn_softmax_call *call);
     void (*softmax_entropy)(struct attn_softmax_call *call);
     void (*softmax_all)(struct attn_softmax_call *call);
     void (*values)(const struct attn_values_call *call);
+    void (*values_in_place)(const struct attn_values_call *call);
     void (*weights)(const struct attn_weights_call *call);
 
     /* scores[0..count) <- cap * tanh(x / cap) in place, both in base-2 units; count a multiple of lanes */

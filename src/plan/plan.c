@@ -29,6 +29,17 @@ static struct attn_panels panels_of(int64_t channels, const struct attn_kernels 
     return panels;
 }
 
+/* Reading in place takes whole quads of keys and whole vectors of values. */
+static int choose_in_place_rows(const struct attn_plan *plan)
+{
+    const attn_problem *p = &plan->problem;
+    const struct attn_kernels *kernels = plan->kernels;
+    if (plan->turn) /* keys are turned when they are packed */
+        return 0;
+    bool whole = p->head_size % kernels->quad_channels == 0 && p->head_size_v % kernels->lanes == 0;
+    return whole ? ATTN_IN_PLACE_ROWS : 0;
+}
+
 /* How many kv heads to pack at once: up to 64 MiB of them, at least as many as give 16 tasks. */
 static int64_t choose_flight(const struct attn_plan *plan)
 {
@@ -36,6 +47,8 @@ static int64_t choose_flight(const struct attn_plan *plan)
     int64_t pairs = p->batch * p->kv_heads;
     if (pairs == 0 || p->heads == 0)
         return 0;
+    if (attn_plan_packing(plan, p->queries) != ATTN_PACK_SHARED)
+        return pairs; /* nothing is kept */
     int64_t bytes = 4 * (plan->packed_keys + plan->packed_values);
     int64_t in_budget = (64 << 20) / attn_int64_max(bytes, 1);
     struct attn_row_blocks blocks = attn_row_blocks(p->queries, plan->kernels->rows);
@@ -85,6 +98,7 @@ static attn_status choose_sizes(struct attn_plan *plan, attn_error *error)
         plan->packed_keys > INT64_MAX / 64 || plan->packed_values > INT64_MAX / 64)
         return attn_fail(error, ATTN_ERR_OVERFLOW,
                          "problem.keys * head_size is more than an address can tell");
+    plan->in_place_rows = choose_in_place_rows(plan);
     plan->flight = choose_flight(plan);
 
     struct attn_workspace workspace;

@@ -19,6 +19,14 @@ struct attn_panels {
     bool half;
 };
 
+/* How the keys and values of a (sequence, query head) come to the kernels. Packing pays by the number of
+ * query rows that share it; the choice is told from the sequence's own number of queries. */
+enum attn_packing {
+    ATTN_PACK_SHARED, /* packed once for each kv head, for all blocks of rows and heads that read it */
+    ATTN_PACK_IN_TASK, /* packed block by block by the one task that reads them */
+    ATTN_PACK_NOTHING, /* read where they lie */
+};
+
 struct attn_plan {
     attn_problem
         problem; /* scores, statistics and rotary are NULL: what it pointed to is in `wanted` */
@@ -42,6 +50,7 @@ struct attn_plan {
     void (*softmax)(struct attn_softmax_call *call); /* one of the table's three */
     bool second_sweep;     /* finished rows are kept for weights, column mass and pairs */
     bool column_sweep;     /* column mass, or viewers under masks that are read */
+    int in_place_rows;     /* up to so many queries read keys and values where they lie; 0 = none */
     int64_t flight;        /* how many (sequence, kv head) pairs are packed at once */
     int64_t packed_keys;   /* floats of one packed kv head, keys */
     int64_t packed_values; /* the same, values */
@@ -67,6 +76,14 @@ static inline struct attn_row_blocks attn_row_blocks(int64_t queries, int group_
         blocks.count = attn_int64_div_up(queries, blocks.rows);
     }
     return blocks;
+}
+
+static inline enum attn_packing attn_plan_packing(const struct attn_plan *plan, int64_t queries)
+{
+    if (queries <= plan->in_place_rows)
+        return ATTN_PACK_NOTHING;
+    bool alone = plan->problem.heads == plan->problem.kv_heads && queries <= ATTN_BLOCK_ROWS;
+    return alone ? ATTN_PACK_IN_TASK : ATTN_PACK_SHARED;
 }
 
 /* Check a problem and copy it (and its statistics) into the plan. */

@@ -26,6 +26,11 @@ static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena
 {
     const size_t rows = ATTN_BLOCK_ROWS, columns = (size_t)plan->kernels->columns;
     const size_t top = count_of(plan->extras.top_keys);
+    const bool in_task = plan->problem.heads == plan->problem.kv_heads;
+    scratch->keys = take(arena, in_task ? count_of(plan->block_keys) : 0, count_of(plan->key_steps),
+                         sizeof(float));
+    scratch->values = take(arena, in_task ? count_of(plan->block_keys / plan->kernels->pair) : 0,
+                           columns * (size_t)plan->values.count, sizeof(float));
     scratch->queries = take(arena, rows, count_of(plan->problem.head_size), sizeof(float));
     scratch->scores = take(arena, rows, ATTN_SCORE_STRIDE, sizeof(float));
     scratch->output = take(arena, rows, columns * (size_t)plan->values.count, sizeof(float));
@@ -64,9 +69,10 @@ void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *a
     const size_t padded_keys = blocks * (size_t)plan->block_keys;
     const size_t columns = (size_t)plan->kernels->columns;
 
-    workspace->keys = take(arena, flight, count_of(plan->packed_keys), sizeof(float));
-    workspace->values = take(arena, flight, count_of(plan->packed_values), sizeof(float));
-    workspace->non_finite = take(arena, flight, blocks, 1);
+    const size_t shared = attn_plan_packing(plan, p->queries) == ATTN_PACK_SHARED ? flight : 0;
+    workspace->keys = take(arena, shared, count_of(plan->packed_keys), sizeof(float));
+    workspace->values = take(arena, shared, count_of(plan->packed_values), sizeof(float));
+    workspace->non_finite = take(arena, shared, blocks, 1);
     workspace->segments = take(arena, count_of(p->batch) * (size_t)plan->segments.count,
                                padded_keys * columns, sizeof(float));
     bool ragged = attn_is_ragged(p->lengths);

@@ -10,6 +10,7 @@ enum { ATTN_COLUMN_BLOCKS = 4 }; /* blocks of keys whose column mass is one task
 
 /* One worker's: a block of rows against one block of keys after the other. */
 struct attn_scratch {
+    float *keys, *values;  /* one block of them, where a task packs for itself */
     float *queries;        /* [groups][Dk][rows] */
     float *scores;         /* [ATTN_BLOCK_ROWS][ATTN_SCORE_STRIDE] */
     float *output;         /* [value panels][block rows][columns] */

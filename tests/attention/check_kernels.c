@@ -77,15 +77,17 @@ int main(int argc, char **argv)
         fprintf(stderr, "the path has no kernels\n");
         return 1;
     }
-    double peak = 0;
-    if (bench && attn_ceiling_fma(&peak, 0.5, NULL, NULL) != ATTN_OK)
-        peak = 0;
     for (int d = 0; d < 3; d++) { /* the tables differ by dtype on some paths */
         kernels = attn_kernels_of(path, all[d]);
         if (d > 0 && kernels == attn_kernels_of(path, ATTN_F32))
             continue;
         kernel_dtypes = kernels->pair == 2 ? pairs : all;
         kernel_dtypes_count = kernels->pair == 2 ? 1 : 3;
+        double peak = 0; /* stays so where it cannot be told */
+        if (bench && kernels->pair == 2)
+            attn_ceiling_bf16_dot(&peak, 0.5, NULL, NULL);
+        else if (bench)
+            attn_ceiling_fma(&peak, 0.5, NULL, NULL);
         if (bench)
             bench_kernels(peak);
         else

@@ -243,14 +243,14 @@ static struct run_of_blocks begin_run(struct random *random)
 
 static void check_kernel(void (*kernel)(struct attn_softmax_call *), bool entropy, bool all)
 {
-    /* rises just past the lazy threshold, far past it, and falls */
-    static const double spreads[] = {0.5, 2, 6, 40}, rises[] = {0, 5, 9, -6, 70},
+    /* just past the lazy threshold, far past it, so far that nothing is left of before, and falls */
+    static const double spreads[] = {0.5, 2, 6, 40}, rises[] = {0, 5, 9, -6, 70, 200, -200},
                         masks[] = {0, 0.2, 0.97};
     struct random random = {31};
-    for (int round = 0; round < 120; round++) {
+    for (int round = 0; round < 168; round++) {
         struct run_of_blocks run = begin_run(&random);
         for (int block = 0; block < run.blocks; block++)
-            one_block(&random, &run, block, spreads[round % 4], rises[round % 5], masks[round % 3],
+            one_block(&random, &run, block, spreads[round % 4], rises[round % 7], masks[round % 3],
                       kernel);
         check_rows(&run, entropy, all);
         release();

@@ -1,5 +1,5 @@
 /* What the checks of single kernels share: the table under test, memory that ends where it must not be
- * passed, elements of any dtype read and rounded by plain arithmetic, and comparison within a bound.
+ * passed, hostile numbers, and comparison within a bound.
  *
  *     float *scores = fenced(count * sizeof *scores);    // a byte behind it faults, one before it is seen
  *     kernels->...
@@ -8,6 +8,7 @@
 #ifndef TESTS_ATTENTION_KERNEL_CHECK_H
 #define TESTS_ATTENTION_KERNEL_CHECK_H
 
+#include "attention/elements.h"
 #include "attention/random.h"
 #include "kernels/table.h"
 
@@ -37,11 +38,6 @@ void release(void);
 
 /* Whether these bytes still hold the pattern of fenced(). */
 bool untouched(const void *memory, size_t bytes);
-
-int64_t dtype_bytes(attn_dtype dtype);
-/* Element i of an array; and x rounded to nearest even into it. */
-double element(const void *array, attn_dtype dtype, int64_t i);
-void set_element(void *array, attn_dtype dtype, int64_t i, double x);
 
 /* Normal numbers of this spread; `hostile`: zeros of both signs, subnormals and the largest among them. */
 double number(struct random *random, attn_dtype dtype, double spread, bool hostile);

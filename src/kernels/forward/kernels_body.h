@@ -6,6 +6,7 @@
 #else
 #include "kernels/forward/pack_body.h"
 #endif
+#include "kernels/forward/in_place_body.h"
 #include "kernels/forward/products_body.h"
 #include "kernels/forward/shape_body.h"
 #include "kernels/forward/statistics_body.h"
@@ -22,6 +23,7 @@ const struct attn_kernels ATTN_KERNELS_TABLE = {
     .columns = COLUMNS,
     .lanes = LANES,
     .pair = PAIR,
+    .quad_channels = QUAD_CHANNELS,
 #ifdef ATTN_BF16_PAIRS
     .pack_queries = pack_queries_pairs,
     .pack_keys = pack_keys_pairs,
@@ -31,11 +33,15 @@ const struct attn_kernels ATTN_KERNELS_TABLE = {
     .pack_keys = pack_keys,
     .pack_values = pack_values,
 #endif
+    .pack_queries_quads = pack_queries_quads,
+    .non_finite = non_finite,
     .scores = scores,
+    .scores_in_place = scores_in_place,
     .softmax = softmax,
     .softmax_entropy = softmax_entropy,
     .softmax_all = softmax_all,
     .values = values,
+    .values_in_place = values_in_place,
     .weights = weights,
     .softcap = softcap,
     .add_bias = add_bias,

@@ -1,4 +1,5 @@
-/* Rows of the output: rescaled, and stored in the caller's dtype. */
+/* Rows of the output: rescaled, and stored in the caller's dtype; rows of values looked through for NaN and
+ * Inf. */
 #include "kernels/forward/tile_body.h"
 #include "kernels/simd/convert.h"
 
@@ -37,4 +38,29 @@ static void rescale_row(float *output, int64_t output_rows, int panels, float fa
         vf_store(output + LANES, vf_load(output + LANES) * factor);
         output += output_rows * COLUMNS;
     }
+}
+
+INLINE bool non_finite_as(const void *from, int64_t stride, int64_t keys, int64_t head_size,
+                          const attn_dtype dtype)
+{
+    vf poison = {0}; /* x * 0 is 0 unless x is NaN or Inf */
+    float rest = 0.0f;
+    for (int64_t key = 0; key < keys; key++) {
+        int64_t channel = 0;
+        for (; channel + LANES <= head_size; channel += LANES)
+            poison = vf_load_as(from, key * stride + channel, dtype) * 0.0f + poison;
+        for (; channel < head_size; channel++)
+            rest += load_as(from, key * stride + channel, dtype) * 0.0f;
+    }
+    return vf_sum(poison) + rest != 0.0f;
+}
+
+static bool non_finite(const void *from, attn_dtype dtype, int64_t stride, int64_t keys,
+                       int64_t head_size)
+{
+    if (dtype == ATTN_F32)
+        return non_finite_as(from, stride, keys, head_size, ATTN_F32);
+    if (dtype == ATTN_BF16)
+        return non_finite_as(from, stride, keys, head_size, ATTN_BF16);
+    return non_finite_as(from, stride, keys, head_size, ATTN_F16);
 }

@@ -93,6 +93,18 @@ INLINE struct tile tile_scale(struct tile tile, float factor)
     return tile;
 }
 
+INLINE void tile_step(struct tile *tile, const float *left, const int left_row, vf b0, vf b1,
+                      const int width, const int rows)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        vf a = left_element(left + i * left_row);
+        tile->c[i][0] = multiply_add(a, b0, tile->c[i][0]);
+        if (width == 2)
+            tile->c[i][1] = multiply_add(a, b1, tile->c[i][1]);
+    }
+}
+
 #ifdef ATTN_NEON
 #include "kernels/forward/tile_neon.h"
 #else
@@ -105,13 +117,7 @@ INLINE struct tile tile_multiply(struct tile tile, const float *left, const int 
     for (int64_t t = 0; t < steps; t++) {
         vf b0 = vf_load(right);
         vf b1 = width == 2 ? vf_load(right + LANES) : b0;
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            vf a = left_element(left + i * left_row);
-            tile.c[i][0] = multiply_add(a, b0, tile.c[i][0]);
-            if (width == 2)
-                tile.c[i][1] = multiply_add(a, b1, tile.c[i][1]);
-        }
+        tile_step(&tile, left, left_row, b0, b1, width, rows);
         left += left_step;
         right += COLUMNS;
     }

@@ -49,6 +49,38 @@ INLINE v4 v4_load_as(const void *from, int64_t i, const attn_dtype dtype)
     return (v4)(__builtin_convertvector(h, u4) << 16);
 }
 
+typedef uint16_t half_vector __attribute__((vector_size(2 * LANES)));
+typedef uint16_t half_vector_memory __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+
+/* LANES halves as bits. */
+INLINE vu vu_load_half(const void *from)
+{
+    return __builtin_convertvector(*(const half_vector_memory *)from, vu);
+}
+
+/* Elements i .. i + LANES - 1. */
+INLINE vf vf_load_as(const void *from, int64_t i, const attn_dtype dtype)
+{
+    const void *at = element_of(from, i, dtype);
+    if (dtype == ATTN_F32)
+        return vf_load(at);
+    if (dtype == ATTN_BF16)
+        return (vf)(vu_load_half(at) << 16);
+#if ATTN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(at));
+#elif ATTN_VECTOR_BYTES == 32 && defined(__F16C__)
+    return (vf)_mm256_cvtph_ps(_mm_loadu_si128(at));
+#else
+    vf x;
+    for (int j = 0; j < LANES; j += 4) {
+        v4 quad = v4_load_as(at, j, dtype);
+        for (int k = 0; k < 4; k++)
+            x[j + k] = quad[k];
+    }
+    return x;
+#endif
+}
+
 INLINE float load_as(const void *from, int64_t i, const attn_dtype dtype)
 {
     const void *at = element_of(from, i, dtype);
