@@ -193,6 +193,17 @@ typedef struct attn_problem {
      * o must be f32: it may be large. Statistics stay those of the weights. Default false. */
     bool unnormalised;
 
+    /* The most bytes that attn_plan_workspace may say for `workspace_threads` workers (0 = as many as the
+     * default executor has); 0 (default) = no limit. Packed keys and values are what it grows by: under
+     * a limit fewer kv heads are packed at a time, and if not even one fits, every task packs each block of
+     * keys for itself, in O(threads x tile) whatever Nk, and slower, for blocks of rows no longer share
+     * the packing. The same bits either way; attn_plan_explain says which. Not counted away: what the
+     * second sweep keeps of each row, and the masses of segments. A limit that is too low for all of
+     * this is an error that names the least that would do. Reading in place (few queries) packs nothing
+     * to begin with. */
+    size_t workspace_limit;
+    int workspace_threads; /* 0 (default) .. 1024 */
+
     /* Rotary embedding of q and k (attn/rotary.h), applied while they are packed: the same as
      * attn_rotary_apply on both before, without its pass over memory. In f32: tensors of f32 give the
      * same bits; bf16 and f16 are spared the rounding in between, unless bf16 is multiplied in pairs

@@ -13,6 +13,7 @@ void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
                      int64_t row_begin, int rows)
 {
     const struct attn_plan *plan = run->plan;
+    const attn_layout *layout = &plan->problem.q;
     const int group_rows = plan->kernels->rows;
     block->row_begin = row_begin;
     block->rows = rows;

@@ -27,6 +27,9 @@ static inline int attn_executor_threads(const attn_executor *executor)
 attn_status attn_launch(const attn_executor *executor, int64_t count, attn_task task,
                         void *argument, attn_error *error);
 
+/* The workers that the default executor has, or would have if it were made now. */
+int attn_exec_default_threads(void);
+
 /* Cores this process may use; >= 1. */
 int attn_exec_cores(void);
 

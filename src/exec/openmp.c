@@ -82,10 +82,18 @@ static void make(attn_executor *executor, int threads)
 }
 
 static attn_executor default_executor;
+static atomic_int default_made; /* its threads; 0 before it is made */
 
 static void make_default(void)
 {
     make(&default_executor, default_threads());
+    atomic_store(&default_made, default_executor.threads);
+}
+
+int attn_exec_default_threads(void)
+{
+    int made = atomic_load(&default_made);
+    return made > 0 ? made : default_threads();
 }
 
 const attn_executor *attn_default_executor(void)

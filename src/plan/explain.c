@@ -135,14 +135,30 @@ static void say_blocks(struct text *text, const struct attn_plan *plan)
         plan->block_keys == ATTN_BLOCK_KEYS
             ? "the most there are; packed keys and values of a block fit half of L2"
             : "packed keys and values of a block fill at most half of L2");
-    say(text,
-        "packing: keys and values once for each kv head, shared by %" PRId64 " heads; %" PRId64
-        " of %" PRId64 " kv heads at a time (%s), %" PRId64 " bytes each\n",
-        p->kv_heads ? p->heads / p->kv_heads : 0, plan->flight, pairs,
-        plan->flight == pairs ? "all of them" : "64 MiB, or what gives 16 tasks",
-        4 * (plan->packed_keys + plan->packed_values));
-    if (p->queries > 0 && p->queries < 16)
-        say(text, "note: fewer than 16 queries; packing costs more than it saves here\n");
+    switch (attn_plan_packing(plan, p->queries)) {
+    case ATTN_PACK_NOTHING:
+        say(text, "packing: none, up to %d queries read keys and values where they lie\n",
+            plan->in_place_rows);
+        break;
+    case ATTN_PACK_IN_TASK:
+        say(text, "packing: each task packs each block of keys for itself; ");
+        if (plan->pack_in_tasks)
+            say(text, "the limit leaves no room for a packed kv head of %" PRId64 " bytes\n",
+                4 * (plan->packed_keys + plan->packed_values));
+        else
+            say(text, "it alone reads them, one head and one block of rows\n");
+        break;
+    case ATTN_PACK_SHARED:
+        say(text,
+            "packing: keys and values once for each kv head, shared by %" PRId64 " heads; %" PRId64
+            " of %" PRId64 " kv heads at a time (%s), %" PRId64 " bytes each\n",
+            p->kv_heads ? p->heads / p->kv_heads : 0, plan->flight, pairs,
+            plan->flight == pairs  ? "all of them"
+            : plan->flight_limited ? "as many as the limit has room for"
+                                   : "64 MiB, or what gives 16 tasks",
+            4 * (plan->packed_keys + plan->packed_values));
+        break;
+    }
 }
 
 size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
@@ -189,7 +205,10 @@ size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
         say(&text, "output: unnormalised, beside each row's reference and sum\n");
     say(&text, "tasks: %" PRId64 " of a block of rows each, longest first\n",
         blocks.count * p->batch * p->heads);
-    say(&text, "workspace: %zu bytes for one thread, %zu more for each further one\n",
+    say(&text, "workspace: %zu bytes for one thread, %zu more for each further one",
         attn_plan_workspace(plan, 1), attn_plan_workspace(plan, 2) - attn_plan_workspace(plan, 1));
+    if (p->workspace_limit > 0)
+        say(&text, "; the limit is %zu", p->workspace_limit);
+    say(&text, "\n");
     return text.length;
 }

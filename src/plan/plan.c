@@ -83,6 +83,39 @@ static void choose_softmax(struct attn_plan *plan)
         plan->column_sweep || attn_plan_wants(plan, ATTN_STAT_WEIGHTS | ATTN_STAT_PAIRS);
 }
 
+/* Keep the workspace within the limit: pack fewer kv heads at a time or, if one is too many, let every task
+ * pack for itself. Borders of blocks stay, and with them every bit. */
+static attn_status keep_limit(struct attn_plan *plan, attn_error *error)
+{
+    const attn_problem *p = &plan->problem;
+    const size_t limit = p->workspace_limit;
+    const int threads =
+        p->workspace_threads > 0 ? p->workspace_threads : attn_exec_default_threads();
+    const int64_t wanted = plan->flight;
+    if (limit == 0 || attn_plan_workspace(plan, threads) <= limit)
+        return ATTN_OK;
+    int64_t low = 0, high = wanted; /* `low` fits (or is none), `high` does not */
+    while (high - low > 1) {
+        plan->flight = low + (high - low) / 2;
+        bool fits = attn_plan_workspace(plan, threads) <= limit;
+        *(fits ? &low : &high) = plan->flight;
+    }
+    plan->flight = attn_int64_max(low, attn_int64_min(wanted, 1));
+    plan->flight_limited = true;
+    if (low > 0)
+        return ATTN_OK;
+    const size_t one = attn_plan_workspace(plan, threads);
+    plan->flight = wanted > 0 ? p->batch * p->kv_heads : 0; /* nothing of them is kept */
+    plan->pack_in_tasks = true;
+    const size_t none = attn_plan_workspace(plan, threads);
+    return none <= limit
+               ? ATTN_OK
+               : attn_fail(error, ATTN_ERR_VALUE,
+                           "problem.workspace_limit is %zu; the least that would do for %d threads "
+                           "is %zu",
+                           limit, threads, none < one ? none : one);
+}
+
 static attn_status choose_sizes(struct attn_plan *plan, attn_error *error)
 {
     const attn_problem *p = &plan->problem;
@@ -108,7 +141,7 @@ static attn_status choose_sizes(struct attn_plan *plan, attn_error *error)
     if (!attn_arena_needed(&arena, &bytes))
         return attn_fail(error, ATTN_ERR_OVERFLOW,
                          "the problem's workspace is more than an address can tell");
-    return ATTN_OK;
+    return keep_limit(plan, error);
 }
 
 static attn_status choose(struct attn_plan *plan, attn_error *error)

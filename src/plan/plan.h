@@ -51,6 +51,8 @@ struct attn_plan {
     bool second_sweep;     /* finished rows are kept for weights, column mass and pairs */
     bool column_sweep;     /* column mass, or viewers under masks that are read */
     int in_place_rows;     /* up to so many queries read keys and values where they lie; 0 = none */
+    bool flight_limited;   /* workspace_limit made the flight smaller */
+    bool pack_in_tasks;    /* workspace_limit leaves no room for a packed kv head */
     int64_t flight;        /* how many (sequence, kv head) pairs are packed at once */
     int64_t packed_keys;   /* floats of one packed kv head, keys */
     int64_t packed_values; /* the same, values */
@@ -83,7 +85,7 @@ static inline enum attn_packing attn_plan_packing(const struct attn_plan *plan, 
     if (queries <= plan->in_place_rows)
         return ATTN_PACK_NOTHING;
     bool alone = plan->problem.heads == plan->problem.kv_heads && queries <= ATTN_BLOCK_ROWS;
-    return alone ? ATTN_PACK_IN_TASK : ATTN_PACK_SHARED;
+    return alone || plan->pack_in_tasks ? ATTN_PACK_IN_TASK : ATTN_PACK_SHARED;
 }
 
 /* Check a problem and copy it (and its statistics) into the plan. */

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/layout.h"
+#include "exec/exec.h"
 #include "plan/lengths.h"
 #include "plan/plan.h"
 #include "rotary/rotary.h"
@@ -176,6 +177,11 @@ static attn_status check_numbers(const attn_problem *p, attn_error *error)
         return attn_fail(error, ATTN_ERR_VALUE,
                          "problem.excluded_keys is %" PRId64 "; it may be 0 to 4096",
                          p->excluded_keys);
+    if (p->workspace_threads < 0 || p->workspace_threads > ATTN_THREADS_MAX)
+        return attn_fail(error, ATTN_ERR_VALUE,
+                         "problem.workspace_threads is %d; it may be 0 (those of the default "
+                         "executor) to %d",
+                         p->workspace_threads, ATTN_THREADS_MAX);
     return attn_window_check("problem.window", -1, &p->window, error);
 }
 

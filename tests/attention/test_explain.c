@@ -233,6 +233,10 @@ static void test_words(void **state)
     other = p;
     other.statistics = &wanted;
     expect(&other, "softmax: ", "with entropy");
+    other = attn_problem_init(1, 8, 8, 100, 512, 64);
+    expect(&other, "packing: ", "it alone reads them");
+    other.queries = 4;
+    expect(&other, "packing: ", "queries read keys and values where they lie");
     p.batch = 200;
     p.heads = p.kv_heads = 8;
     expect(&p, "packing: ", "of 1600 kv heads at a time (64 MiB");
