@@ -199,7 +199,7 @@ static void corrupt_contents(struct call *c, struct random *random)
         break;
     default: /* shorter lists */
         for (int64_t i = at + 1; i <= HQ * ROW_BLOCKS; i++)
-            c->block_starts[i]--;
+            c->block_starts[i] -= c->block_starts[i] > INT64_MIN; /* may be hostile already */
     }
 }
 

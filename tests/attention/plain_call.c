@@ -75,12 +75,11 @@ static bool visible(const struct call *c, const struct sequence *s, int64_t h, i
     if (!p->scores)
         return seen;
     const attn_scores_args *sa = a->scores;
-    int64_t row =
-        b * c->scores.mask_stride[0] + h * c->scores.mask_stride[1] + i * c->scores.mask_stride[2];
-    if (c->scores.mask == ATTN_MASK_BYTES)
-        seen &= ((const uint8_t *)sa->mask)[row + j] != 0;
-    if (c->scores.mask == ATTN_MASK_BITS)
-        seen &= ((const uint8_t *)sa->mask)[row + j / 8] >> j % 8 & 1;
+    if (c->scores.mask != ATTN_MASK_NONE) { /* else the strides may be anything */
+        const uint8_t *row = (const uint8_t *)sa->mask + b * c->scores.mask_stride[0] +
+                             h * c->scores.mask_stride[1] + i * c->scores.mask_stride[2];
+        seen &= c->scores.mask == ATTN_MASK_BYTES ? row[j] != 0 : row[j / 8] >> j % 8 & 1;
+    }
     if (c->scores.documents)
         seen &= sa->query_documents[(s->ragged ? s->first_query : b * a->queries) + i] ==
                 sa->key_documents[(s->ragged ? s->first_key : b * a->keys) + j];
