@@ -117,6 +117,54 @@ void check_pack_values(void **state)
     }
 }
 
+void check_pack_queries_quads(void **state)
+{
+    (void)state;
+    struct random random = {5};
+    const int lanes = kernels->lanes, rows = lanes / 4;
+    for (int round = 0; round < 300; round++) {
+        const attn_dtype dtype = kernel_dtypes[round % kernel_dtypes_count];
+        const int64_t size = random_between(&random, 1, 30) * kernels->quad_channels;
+        const int64_t steps = size / kernels->pair, stride = random_stride(&random, size);
+        const int used = (int)random_between(&random, 1, rows);
+        const float scale = kernels->pair == 2 ? 1.0f : (float)random_normal(&random);
+        void *from = rows_of(&random, dtype, used, size, stride, 1);
+        float *to = fenced((size_t)(steps / 4 * lanes) * sizeof *to);
+        kernels->pack_queries_quads(from, dtype, stride, used, size, scale, to);
+        for (int row = 0; row < rows; row++)
+            for (int64_t t = 0; t < size; t++) {
+                int64_t step = t / kernels->pair, at = step / 4 * lanes + row * 4 + step % 4;
+                double expected = 0;
+                if (row < used)
+                    expected = (double)((float)element(from, dtype, row * stride + t) * scale);
+                exactly("quad", t, packed(to, at, (int)(t % kernels->pair), 1, 0), expected);
+            }
+        release();
+    }
+}
+
+void check_non_finite(void **state)
+{
+    (void)state;
+    static const double poisons[] = {NAN, -NAN, INFINITY, -INFINITY};
+    struct random random = {6};
+    for (int round = 0; round < 400; round++) {
+        const attn_dtype dtype = kernel_dtypes[round % kernel_dtypes_count];
+        const int64_t size = random_between(&random, 1, 70), keys = random_between(&random, 0, 9);
+        const int64_t stride = random_stride(&random, size);
+        void *from = rows_of(&random, dtype, keys, size, stride, 1); /* NaN between the rows */
+        assert_false(kernels->non_finite(from, dtype, stride, keys, size));
+        if (keys > 0) {
+            set_element(from, dtype,
+                        random_between(&random, 0, keys - 1) * stride +
+                            random_between(&random, 0, size - 1),
+                        poisons[round / 3 % 4]);
+            assert_true(kernels->non_finite(from, dtype, stride, keys, size));
+        }
+        release();
+    }
+}
+
 void check_store_row(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* The two products of a block against sums in double. A sum of n products in f32, each rounded at most
+/* The two products of a block, of packed copies and of keys and values where they lie, against sums in double. A sum of n products in f32, each rounded at most
  * twice, errs by less than 2 n u times the sum of sizes; dot products of bf16 pairs take numbers below the
  * normal range for 0, which costs less than 2 NORMAL for each product besides. */
 #include "attention/kernel_check.h"
@@ -243,6 +243,156 @@ void check_values(void **state)
         memcpy(output, before, (size_t)count * sizeof *before);
         kernels->values(&call);
         compare_output(&call, before, d, spread);
+        release();
+    }
+}
+
+/* Element t of row r in queries laid as quads. */
+static double quad_at(const float *queries, int64_t steps, int64_t r, int64_t t)
+{
+    const int64_t rows = kernels->lanes / 4, step = t / kernels->pair;
+    int64_t at = (r / rows * (steps / 4) + step / 4) * kernels->lanes + r % rows * 4 + step % 4;
+    return operand_at(queries, kernels->pair == 2 ? 2 * at + t % 2 : at);
+}
+
+static void compare_in_place(const struct attn_scores_in_place_call *call, double spread)
+{
+    const int vector = kernels->lanes / 4, whole = (call->rows + vector - 1) / vector * vector;
+    const int last = call->key_last < call->keys_used ? call->key_last : call->keys_used;
+    const double scale = kernels->pair == 2 ? (double)call->scale : 1;
+    const int64_t d = call->steps * kernels->pair;
+    for (int64_t r = 0; r < whole; r++)
+        for (int j = 0; j < ATTN_SCORE_STRIDE; j++) {
+            const float *got = call->scores + r * ATTN_SCORE_STRIDE + j;
+            if (j < call->key_first || j >= call->key_last) {
+                assert_true(untouched(got, sizeof *got));
+                continue;
+            }
+            if (j >= last || r >= call->rows)
+                continue; /* anything */
+            double sum = 0, size = 0;
+            for (int64_t t = 0; t < d; t++) {
+                double product = quad_at(call->queries, call->steps, r, t) *
+                                 element(call->keys, call->dtype, j * call->stride + t);
+                sum += product, size += fabs(product);
+            }
+            near("score", j, (double)*got, sum * scale,
+                 scale * sum_bound(d, size, 6 * spread) + SUBNORMAL);
+        }
+}
+
+void check_scores_in_place(void **state)
+{
+    (void)state;
+    struct random random = {13};
+    const int columns = kernels->columns, vector = kernels->lanes / 4;
+    for (int round = 0; round < 240; round++) {
+        const double spread = spreads[round % 3] == 1e9 ? 100 : spreads[round % 3]; /* f16 */
+        const attn_dtype dtype = kernel_dtypes[random_between(&random, 0, kernel_dtypes_count - 1)];
+        const int64_t d =
+            random_between(&random, 1, round % 20 == 0 ? 160 : 20) * kernels->quad_channels;
+        const int64_t steps = d / kernels->pair, stride = random_stride(&random, d);
+        const int rows = (int)random_between(&random, 0, 5 * vector);
+        const int row_vectors = (rows + vector - 1) / vector;
+        const int keys = (int)random_between(&random, 1, 5 * columns);
+        const int64_t panels = (keys + columns - 1) / columns;
+        const int64_t first = random_between(&random, 0, panels);
+        void *from = rows_of(&random, dtype, keys, d, stride, spread);
+        for (int64_t j = 0; j < keys; j++)
+            for (int64_t t = 0; t < d; t++)
+                set_element(from, dtype, j * stride + t, spread * random_normal(&random));
+        struct attn_scores_in_place_call call = {
+            .queries = operand(&random, row_vectors, steps / 4, kernels->lanes, false, spread),
+            .keys = from,
+            .dtype = dtype,
+            .stride = stride,
+            .steps = steps,
+            .scale = 0.37f,
+            .rows = rows,
+            .keys_used = keys,
+            .key_first = (int)first * columns,
+            .key_last = (int)random_between(&random, first, panels) * columns,
+            .scores = fenced((size_t)(row_vectors * vector * ATTN_SCORE_STRIDE) * sizeof(float)),
+        };
+        kernels->scores_in_place(&call);
+        compare_in_place(&call, spread);
+
+        /* a row has the same bits alone, and a NaN in one key reaches that key alone */
+        if (rows > 0) {
+            const int r = (int)random_between(&random, 0, rows - 1);
+            struct attn_scores_in_place_call alone = call;
+            alone.rows = 1;
+            float *queries = fenced((size_t)(steps / 4 * kernels->lanes) * sizeof *queries);
+            memset(queries, 0, (size_t)(steps / 4 * kernels->lanes) * sizeof *queries);
+            for (int64_t step = 0; step < steps; step++)
+                queries[step / 4 * kernels->lanes + step % 4] =
+                    call.queries[(r / vector * (steps / 4) + step / 4) * kernels->lanes +
+                                 r % vector * 4 + step % 4];
+            alone.queries = queries;
+            alone.scores = fenced((size_t)(vector * ATTN_SCORE_STRIDE) * sizeof(float));
+            kernels->scores_in_place(&alone);
+            for (int j = call.key_first; j < call.key_last && j < keys; j++)
+                assert_memory_equal(&alone.scores[j], &call.scores[r * ATTN_SCORE_STRIDE + j],
+                                    sizeof(float));
+            set_element(from, dtype,
+                        random_between(&random, 0, keys - 1) * stride +
+                            random_between(&random, 0, d - 1),
+                        NAN);
+            kernels->scores_in_place(&call);
+            compare_in_place(&call, spread);
+        }
+        release();
+    }
+}
+
+void check_values_in_place(void **state)
+{
+    (void)state;
+    struct random random = {14};
+    const int rows = kernels->rows, columns = kernels->columns;
+    for (int round = 0; round < 120; round++) {
+        const attn_dtype dtype = kernel_dtypes[random_between(&random, 0, kernel_dtypes_count - 1)];
+        const int64_t d = random_between(&random, 1, 7) * kernels->lanes;
+        const int64_t keys = random_between(&random, 1, KEYS_MOST);
+        const int64_t stride = random_stride(&random, d);
+        const int64_t panels = (d + columns - 1) / columns;
+        const int used = (int)random_between(&random, 0, 2 * rows);
+        const int groups = (used + rows - 1) / rows;
+        const int64_t output_rows = (groups + 1) * rows, count = panels * output_rows * columns;
+        const struct runs runs = random_runs(&random, keys, kernels->pair);
+        void *from = rows_of(&random, dtype, keys, d, stride, 1);
+        for (int64_t j = 0; j < keys; j++)
+            for (int64_t e = 0; e < d; e++)
+                set_element(from, dtype, j * stride + e, random_normal(&random));
+        if (round % 5 == 0)
+            set_element(from, dtype, random_between(&random, 0, keys - 1) * stride, INFINITY);
+        const int64_t steps = attn_kernels_steps(kernels, keys);
+        float *packed = fenced((size_t)(panels * steps * columns) * sizeof *packed);
+        kernels->pack_values(from, dtype, stride, keys, d, packed);
+        float *weights = numbers(&random, (size_t)(groups * rows * ATTN_SCORE_STRIDE), 1);
+        for (int64_t r = 0; r < groups * rows; r++)
+            for (int64_t j = 0; j < KEYS_MOST + 1; j++)
+                set_weight(weights, r, j,
+                           j < runs.last[r / rows] ? fabs(random_normal(&random)) : 0);
+        float *output = numbers(&random, (size_t)count, 1);
+        float *before = fenced((size_t)count * sizeof *before);
+        memcpy(before, output, (size_t)count * sizeof *before);
+        struct attn_values_call call = {
+            .scores = weights,
+            .in_place = from,
+            .dtype = dtype,
+            .stride = stride,
+            .rows = used,
+            .panels = (int)panels,
+            .half_panel = d % columns != 0,
+            .key_first = runs.first,
+            .key_last = runs.last,
+            .output = output,
+            .output_rows = output_rows,
+        };
+        kernels->values_in_place(&call);
+        call.values = packed, call.steps = steps; /* the same numbers, to compare with */
+        compare_output(&call, before, d, 1);
         release();
     }
 }

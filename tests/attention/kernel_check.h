@@ -58,11 +58,15 @@ void exactly(const char *what, int64_t at, double got, double expected);
 void check_pack_queries_and_keys(void **state);
 void check_pack_every_half(void **state);
 void check_pack_values(void **state);
+void check_pack_queries_quads(void **state);
+void check_non_finite(void **state);
 void check_store_row(void **state);
 void check_rescale_row(void **state);
 /* check_kernels_products.c */
 void check_scores(void **state);
 void check_values(void **state);
+void check_scores_in_place(void **state);
+void check_values_in_place(void **state);
 /* check_kernels_softmax.c */
 void check_softmax(void **state);
 void check_softmax_entropy(void **state);
