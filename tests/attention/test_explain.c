@@ -100,8 +100,8 @@ static struct counts check_counts(const attn_problem *p, const uint8_t *mask)
 {
     char *text = explain(p);
     struct counts told;
-    long long blocks;
-    int rows, keys, panel;
+    long long blocks = 0;
+    int rows = 0, keys = 0, panel = 0;
     const char *tiles = line(text, "tiles: "), *sizes = line(text, "blocks: ");
     const char *path = line(text, "path: ");
     if (!tiles || !sizes || !path ||
