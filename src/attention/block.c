@@ -216,13 +216,16 @@ static void call_function(const struct attn_block *block, const struct attn_run_
     }
 }
 
-/* Masks, and what is counted under them; a score of -inf is masked too. */
-static void close_row(const struct attn_kernels *kernels, float *scores, uint8_t *visible,
-                      int first, int last, struct attn_row *measured)
+/* Masks, and what is counted under them; the caller's function masks by -inf. A product that is -inf by
+ * itself belongs to a visible key, whether the block is marked or not. */
+static void close_row(const struct attn_plan *plan, float *scores, uint8_t *visible, int first,
+                      int last, struct attn_row *measured)
 {
+    const struct attn_kernels *kernels = plan->kernels;
+    const bool function = plan->scores.function;
     int seen = 0;
     for (int j = first; j < last; j++) {
-        visible[j] = visible[j] && scores[j] != -INFINITY;
+        visible[j] = visible[j] && !(function && scores[j] == -INFINITY);
         seen += visible[j];
     }
     kernels->apply_mask(scores + first, last - first, visible + first);
@@ -258,7 +261,7 @@ static void finish_shaped(struct attn_block *block, const struct attn_run_state 
                              &measured->max_logit);
                 shape_row(block, run, shape, scores, row, first, last);
             } else if (visible) {
-                close_row(plan->kernels, scores, visible, first, last, measured);
+                close_row(plan, scores, visible, first, last, measured);
             } else if (measured) {
                 float unused = -INFINITY;
                 extremes(scores, NULL, first, last, &measured->min_score, &unused);
