@@ -10,7 +10,7 @@
  *     masks: boolean AND documents AND blocks AND those of attn_problem
  *
  * Blocks of rows and keys where nothing is visible are skipped; where all is visible, masks cost their
- * reading. A key hidden by a bias or a function of -inf is not visible; one whose q.k is -inf by itself is, with
+ * reading. A key that a bias or a function hides by -inf is not visible; one whose q.k is -inf by itself is,
  * with weight 0, as it is without masks. Shapes:
  * row i of sequence b, key j of that sequence, query head h. */
 #ifndef ATTN_SCORES_H
