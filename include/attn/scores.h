@@ -10,7 +10,8 @@
  *     masks: boolean AND documents AND blocks AND those of attn_problem
  *
  * Blocks of rows and keys where nothing is visible are skipped; where all is visible, masks cost their
- * reading. Under a mask that is read, a key whose final score is -inf counts as not visible. Shapes:
+ * reading. A key that a bias or a function hides by -inf is not visible; one whose q.k is -inf by itself is,
+ * with weight 0, as it is without masks. Shapes:
  * row i of sequence b, key j of that sequence, query head h. */
 #ifndef ATTN_SCORES_H
 #define ATTN_SCORES_H

@@ -225,12 +225,13 @@ static void least_score(const struct attn_plan *plan, const float *scores, const
         extremes(scores, visible, first, last, &row->min_score, &unused);
 }
 
-/* Masks, and what is counted under them; a score of -inf is masked too. */
+/* Masks, and what is counted under them; the caller's function masks by -inf. A product that is -inf by
+ * itself belongs to a visible key, whether the block is marked or not. */
 static void close_row(const struct attn_plan *plan, float *scores, uint8_t *visible, int first,
                       int last, struct attn_row *measured)
 {
     int seen = 0;
-    for (int j = first; j < last; j++)
+    for (int j = first; plan->scores.function && j < last; j++)
         visible[j] = (uint8_t)(visible[j] & (scores[j] != -INFINITY));
     for (int j = first; j < last; j++)
         seen += visible[j];

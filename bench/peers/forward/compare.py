@@ -1,139 +1,222 @@
-"""Cases of `attn bench` beside PyTorch; run it by bench/peers/forward/run.
+"""Cases of `attn bench` beside other libraries; run it by bench/peers/forward/run.
 
-Rounds of: ours (`attn bench --json` of one case, a process), then the peer here, each for some tenths of a
-second. Both check rows of their result against plain double precision, ours inside `attn bench`. The
-statistics of a row, which PyTorch's fused call does not give, are computed from the weights, by hand.
+Rounds of: ours (`attn bench --json` of one case, a process), then each peer in its own process, each for
+some tenths of a second, all on the same cores with as many threads. Inputs are the same numbers. Some rows
+of every result are compared with plain double precision: ours inside `attn bench`, whose values are
+compared once more here, a peer's here. Ratio: the peer's time over ours, the median over rounds.
 """
 
 import argparse
 import json
-import math
 import os
 import statistics
+import subprocess
 import sys
-import time
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, ".."))
+import problem  # noqa: E402
+import report  # noqa: E402
 import together  # noqa: E402
 
-ROWS = 8
-TOLERANCE = 1e-4  # of values around 1: far above f32's rounding, far below a wrong mask
+PEERS = ("torch", "flex", "onnxruntime", "openvino", "ggml", "ik")
 
 
-def peer_call(torch, case):
-    """(function that runs the case once, its inputs)."""
-    generator = torch.Generator().manual_seed(1)
-    q = torch.randn(1, case["heads"], case["queries"], case["head_size"], generator=generator)
-    k = torch.randn(1, case["kv_heads"], case["keys"], case["head_size"], generator=generator)
-    v = torch.randn(1, case["kv_heads"], case["keys"], case["head_size"], generator=generator)
-    grouped = case["heads"] != case["kv_heads"]
-    causal = case["mask"] == "causal"
-    mask = None
-    distance = torch.arange(case["keys"])[None, :] - torch.arange(case["queries"])[:, None]
-    if case["mask"].startswith("window"):
-        left, right = map(int, case["mask"].split()[1].split(","))
-        mask = (distance >= -left) & (distance <= right)
-    hidden = ~mask if mask is not None else distance > 0 if causal else None
-    sdpa = torch.nn.functional.scaled_dot_product_attention
+class Peer:
+    """A worker process; it is started again after it died."""
 
-    def fused():
-        return sdpa(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+    def __init__(self, key, threads):
+        self.key, self.threads, self.process, self.about, self.errors = key, threads, None, None, None
 
-    def by_hand():
-        keys = k.repeat_interleave(case["heads"] // case["kv_heads"], 1)
-        values = v.repeat_interleave(case["heads"] // case["kv_heads"], 1)
-        scores = q @ keys.transpose(2, 3) / math.sqrt(case["head_size"])
-        if hidden is not None:
-            scores.masked_fill_(hidden, -math.inf)
-        weights = torch.softmax(scores, -1)
-        return weights @ values, torch.special.entr(weights).sum(-1), weights.amax(-1)
+    def start(self):
+        self.errors = tempfile.TemporaryFile("w+", errors="replace")
+        self.process = subprocess.Popen(
+            [sys.executable, "-B", os.path.join(HERE, "worker.py"), self.key, str(self.threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+            text=True)
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"the peer {self.key} could not start:\n{self.said()}")
+        self.about = json.loads(line)
 
-    return (fused if case["statistics"] == "none" else by_hand), (q, k, v)
+    def said(self):
+        """The end of what it printed."""
+        self.errors.seek(0)
+        return self.errors.read()[-3000:].strip()
 
+    def ask(self, request):
+        if self.process is None:
+            self.start()
+        try:
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if line:
+            return json.loads(line)
+        status, self.process = self.process.wait(), None
+        case, said = request["case"], self.said().splitlines()
+        why = next((line for line in said if "ASSERT" in line), said[-1] if said else f"status {status}")
+        return {"reason": f"{self.about['name']}: ended at {case['dtype']}, {case['mask']}: {why.split('/')[-1]}"}
 
-def check(torch, case, result, inputs):
-    q, k, v = (tensor.double() for tensor in inputs)
-    o = result[0] if isinstance(result, tuple) else result
-    for number in range(ROWS):
-        row, head = number * (case["queries"] - 1) // (ROWS - 1), number % case["heads"]
-        kv_head = head // (case["heads"] // case["kv_heads"])
-        scores = k[0, kv_head] @ q[0, head, row] / math.sqrt(case["head_size"])
-        position = torch.arange(case["keys"])
-        if case["mask"] != "none":
-            scores[position > row] = -math.inf
-        if case["mask"].startswith("window"):
-            scores[position < row - 511] = -math.inf
-        exact = torch.softmax(scores, 0) @ v[0, kv_head]
-        if float((o[0, head, row].double() - exact).abs().max()) > TOLERANCE:
-            sys.exit(f"{case['name']}: the peer computed something else in row {row} of head {head}")
+    def stop(self):
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait()
 
 
-def time_peer(call, seconds):
-    """Milliseconds of single runs, for about so long; five at least."""
-    times, begin = [], time.perf_counter()
-    while len(times) < 5 or time.perf_counter() - begin < seconds:
-        start = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
-
-
-def compare(torch, options, threads, name):
-    ratios, ours, peers, case, call, inputs = [], [], [], None, None, None
-    for _ in range(options.rounds):
-        bench = json.loads(together.measure([options.attn, "bench", name, "--threads", str(threads), "--seconds",
-                                             str(options.seconds), "--json", "-"]).output)
-        case = next(c for c in bench["cases"] if c["name"] == name)
-        if call is None:
-            call, inputs = peer_call(torch, case)
-            check(torch, case, call(), inputs)
-        peer = statistics.median(time_peer(call, options.seconds))
-        peers.append(peer)
-        ours.append(case["ms_median"])
-        ratios.append(peer / case["ms_median"])
-    flops = case["rate"] * case["ms_median"] * 1e6
-    case.update({
-        "ms_median": statistics.median(ours), "peer": f"torch {torch.__version__}",
-        "peer_build": torch.__config__.show(),
-        "peer_way": "fused" if case["statistics"] == "none" else "by hand, with entropy and maximum",
-        "peer_ms_median": statistics.median(peers),
-        "ratio": statistics.median(ratios), "ratio_spread": [min(ratios), max(ratios)],
-        "peer_share": flops / (1e6 * statistics.median(peers)) / case["ceiling_rate"],
-    })
+def run_ours(options, threads, name):
+    bench = json.loads(together.measure([options.attn, "bench", name, "--threads", str(threads), "--seconds",
+                                         str(options.seconds), "--json", "-"]).output)
+    case = next(c for c in bench["cases"] if c["name"] == name)
     return case, bench
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("pattern", nargs="?")
-    parser.add_argument("--attn", required=True)
+def exact_rows(case):
+    """The rows of our samples in double, after a check that both sides mean the same problem."""
+    p = problem.Problem(case)
+    rows = []
+    for sample in case["samples"]:
+        exact = p.exact_row(sample["batch"], sample["head"], sample["query"])
+        value = exact[0][sample["channel"]]
+        if abs(value - sample["exact"]) > 1e-5 * max(1, abs(value)):
+            sys.exit(f"{case['name']}: `attn bench` means another problem: {sample['exact']} here {value}")
+        rows.append(exact)
+    return p, rows
+
+
+def check_rows(p, exact, rows):
+    """(largest error, what it may be, whether all rows are within theirs)"""
+    pairs = [problem.off(p, e, row) for e, row in zip(exact, rows)]
+    worst = max(pairs, key=lambda pair: pair[0] / pair[1] if pair[0] == pair[0] else float("inf"))
+    return (*worst, all(error <= allowed for error, allowed in pairs))
+
+
+class Side:
+    """What a peer did with a case, round by round."""
+
+    def __init__(self):
+        self.ms, self.full_ms, self.ratios, self.way, self.error = [], [], [], None, None
+
+    def take(self, answer, ours, check):
+        median = statistics.median(answer["ms"])
+        self.ms.append(median)
+        self.ratios.append(median / ours)
+        self.way = answer["way"]
+        if "full_ms" in answer:
+            self.full_ms.append(statistics.median(answer["full_ms"]))
+        self.error = check
+
+    def entry(self, peer, case):
+        median = statistics.median(self.ms)
+        entry = {"peer": f"{peer.about['name']} {peer.about['version']}", "peer_key": peer.key,
+                 "peer_build": peer.about["build"], "peer_way": self.way, "peer_ms_median": median,
+                 "ratio": statistics.median(self.ratios), "ratio_spread": [min(self.ratios), max(self.ratios)],
+                 "peer_share": case["flops"] / (1e6 * median) / case["ceiling_rate"],
+                 "peer_residual": self.error[0], "peer_residual_allowed": self.error[1],
+                 "same_numbers": self.error[2]}
+        if self.full_ms:
+            entry["peer_full_ms_median"] = statistics.median(self.full_ms)
+        return entry
+
+
+def compare(options, threads, peers, name):
+    """(the case with what its peers did, what is common to the run)"""
+    ours, ceilings, sides, full, reasons, exact, p = [], [], {}, [], {}, None, None
+    for _ in range(options.rounds):
+        case, bench = run_ours(options, threads, name)
+        ours.append(case["ms_median"])
+        ceilings.append(case["ceiling_rate"])
+        full.append(case.get("full_ms_median"))
+        if exact is None:
+            p, exact = exact_rows(case)
+        rows = [[s["batch"], s["head"], s["query"]] for s in case["samples"]]
+        for peer in peers:
+            if peer.key in reasons:
+                continue
+            answer = peer.ask({"case": case, "seconds": options.seconds, "rows": rows})
+            if "reason" in answer:
+                reasons[peer.key] = answer["reason"]
+            else:
+                sides.setdefault(peer.key, Side()).take(
+                    answer, case["ms_median"], check_rows(p, exact, answer["rows"]))
+    case["ms_median"] = statistics.median(ours)
+    case["ceiling_rate"] = max(ceilings)
+    case["share"] = case["flops"] / (1e6 * case["ms_median"]) / case["ceiling_rate"]
+    if full[0] is not None:
+        case["full_ms_median"] = statistics.median(full)
+    case["peers"] = [sides[peer.key].entry(peer, case) for peer in peers if peer.key in sides]
+    case["cannot"] = reasons
+    return case, bench
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("patterns", nargs="*", help="as `attn bench` takes them; without any: every case")
+    parser.add_argument("--attn", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--peers", default=",".join(PEERS), help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=0, help="default: every core")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each side of a round")
-    parser.add_argument("--json")
+    parser.add_argument("--seconds", type=float, default=0.4, help="for each side of a round, about")
+    parser.add_argument("--json", metavar="FILE", help="write every figure; - for standard output")
+    parser.add_argument("--markdown", metavar="FILE", help="write the tables for a document")
+    parser.add_argument("--keep", action="store_true",
+                        help="cases in the JSON file that are not measured now stay in it, and in the tables")
     options = parser.parse_args()
     options.attn = os.path.abspath(options.attn)
+    unknown = set(options.peers.split(",")) - set(PEERS)
+    if unknown:
+        parser.error(f"no peer is named {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    return options
 
+
+def kept_cases(options):
+    if options.keep and options.json and os.path.exists(options.json):
+        with open(options.json, encoding="utf-8") as file:
+            return {case["name"]: case for case in json.load(file)["cases"]}
+    return {}
+
+
+def list_names(options, pattern):
+    listed = together.measure([options.attn, "bench", "--list"] + ([pattern] if pattern else []))
+    # What takes minutes is run when its whole name is given.
+    return [line.split()[0] for line in listed.output.splitlines()
+            if "takes minutes" not in line or line.split()[0] == pattern]
+
+
+def main():
+    options = parse()
     cores = together.pin(options.threads)
-    import torch
-    torch.set_num_threads(len(cores))
-    listed = together.measure([options.attn, "bench", "--list"] + ([options.pattern] if options.pattern else []))
-    names = [line.split()[0] for line in listed.output.splitlines()]
+    every = list_names(options, None)
+    names = [name for pattern in options.patterns or [None] for name in list_names(options, pattern)]
+    names = list(dict.fromkeys(names))
+    peers = [Peer(key, len(cores)) for key in PEERS if key in options.peers.split(",")]
+    cases, bench = kept_cases(options), None
     table = sys.stderr if options.json == "-" else sys.stdout
-    blas = "MKL" if torch.backends.mkl.is_available() else "no MKL"
-    print(f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}, {blas}), {len(cores)} threads\n"
-          f"{'case':42}{'ours ms':>10}{'share':>8}{'torch ms':>10}{'share':>8}{'ratio':>8}", file=table)
-    cases, bench = [], None
-    with torch.inference_mode():
+    for peer in peers:
+        peer.start()
+    report.print_header(table, peers, len(cores))
+    wrong = []
+    try:
         for name in names:
-            case, bench = compare(torch, options, len(cores), name)
-            cases.append(case)
-            print(f"{name:42}{case['ms_median']:10.3f}{case['share']:8.1%}{case['peer_ms_median']:10.3f}"
-                  f"{case['peer_share']:8.1%}{case['ratio']:8.2f}"
-                  f"{'' if case['statistics'] == 'none' else '  by hand'}", file=table, flush=True)
+            cases[name], bench = compare(options, len(cores), peers, name)
+            report.print_case(table, cases[name], peers)
+            wrong += [f"{name}: {entry['peer']}" for entry in cases[name]["peers"] if not entry["same_numbers"]]
+    finally:
+        for peer in peers:
+            peer.stop()
+    order = {name: number for number, name in enumerate(every)}
+    ordered = sorted(cases.values(), key=lambda case: order.get(case["name"], len(order)))
+    result = {**bench, "rounds": options.rounds, "cores": cores, "cases": ordered}
+    report.print_reasons(table, ordered)
     if options.json:
-        together.write_json(options.json, {**bench, "cases": cases})
+        together.write_json(options.json, result)
+    if options.markdown:
+        with open(options.markdown, "w", encoding="utf-8") as file:
+            report.write_markdown(file, result)
+    if wrong:
+        sys.exit("not the same numbers: " + "; ".join(wrong))
 
 
 if __name__ == "__main__":

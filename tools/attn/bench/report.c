@@ -108,7 +108,7 @@ static json_t *json_number(double value)
 static json_t *json_samples(const struct bench_verdict *verdict)
 {
     json_t *list = json_array();
-    for (int i = 0; i < BENCH_SAMPLES; i++) {
+    for (int i = 0; i < verdict->sample_count; i++) {
         const struct bench_sample *s = &verdict->samples[i];
         json_array_append_new(
             list, json_pack("{s:i, s:i, s:I, s:I, s:o, s:o}", "batch", s->batch, "head", s->head,

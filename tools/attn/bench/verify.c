@@ -289,19 +289,22 @@ static void judge(struct bench_verdict *verdict, struct distance row)
     verdict->tolerance = row.tolerance;
 }
 
-static void take_sample(const struct bench_subject *s, const struct row *row, int number,
+static void take_sample(const struct bench_subject *s, const struct row *row,
                         struct bench_verdict *verdict)
 {
+    int number = verdict->sample_count;
     int64_t channel = (int64_t)number * 7 % s->c->head_size;
     int64_t first = first_of(s, row, false, s->c->heads, row->head, row->query);
-    if (number < BENCH_SAMPLES)
-        verdict->samples[number] =
-            (struct bench_sample){row->batch,
-                                  row->head,
-                                  row->query,
-                                  channel,
-                                  bench_element(s->o, s->c->dtype, first + channel),
-                                  row->output[channel]};
+    if (number == BENCH_SAMPLES)
+        return;
+    verdict->samples[number] =
+        (struct bench_sample){row->batch,
+                              row->head,
+                              row->query,
+                              channel,
+                              bench_element(s->o, s->c->dtype, first + channel),
+                              row->output[channel]};
+    verdict->sample_count++;
 }
 
 bool bench_verify(const struct bench_subject *s, struct bench_verdict *verdict, struct failure *f)
@@ -311,7 +314,6 @@ bool bench_verify(const struct bench_subject *s, struct bench_verdict *verdict, 
     if (!make_row(&row, c, f))
         return false;
     double statistics = 0, largest = 0;
-    int number = 0;
     memset(verdict, 0, sizeof *verdict);
     for (row.batch = 0; row.batch < c->batch; row.batch++)
         for (row.head = 0; row.head < c->heads; row.head++)
@@ -323,8 +325,8 @@ bool bench_verify(const struct bench_subject *s, struct bench_verdict *verdict, 
                 struct distance distance = distance_of_row(s, &row);
                 judge(verdict, distance);
                 largest = fmax(largest, distance.tolerance);
-                if ((index + row.head) % ROWS == 3)
-                    take_sample(s, &row, number++, verdict);
+                if ((index + row.head) % 4 == 3)
+                    take_sample(s, &row, verdict);
                 if (s->wants != STATISTICS_NONE)
                     statistics = worse(
                         statistics,

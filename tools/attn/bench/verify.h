@@ -21,6 +21,7 @@ struct bench_verdict {
     double residual;
     double tolerance; /* what rounding may come to there, see verify.c */
     struct bench_sample samples[BENCH_SAMPLES];
+    int sample_count;
     double statistics_residual; /* largest |x - exact| / max(1, |exact|) of the statistics */
     double statistics_tolerance;
     bool passed;

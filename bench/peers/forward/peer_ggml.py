@@ -1,0 +1,15 @@
+"""ggml, as llama-cpp-python's source package has it; see ggml_flash.py."""
+
+import ggml_flash
+
+library = None
+
+
+def start(threads):
+    global library
+    library = ggml_flash.Library("ggml", threads, 1)
+    return {"name": "ggml", **library.about}
+
+
+def prepare(p):
+    return ggml_flash.prepare(library, "ggml", p)
