@@ -210,7 +210,7 @@ struct attention_case *case_of_sequence(const struct attention_case *c, int64_t 
     return copy_case(&copying, &c->problem, requests);
 }
 
-/* Contiguous tensors of `queries` and `keys` rows, of the case's dtypes. */
+/* Contiguous tensors of `queries` and `keys` rows (the plan's most), of the case's dtypes. */
 static attn_problem contiguous(const struct attention_case *c, int64_t queries, int64_t keys)
 {
     attn_problem p = c->problem;
@@ -223,7 +223,7 @@ static attn_problem contiguous(const struct attention_case *c, int64_t queries, 
 
 struct attention_case *case_with_lengths(const struct attention_case *c, attn_lengths lengths)
 {
-    int64_t queries = c->args.queries, keys = c->args.keys;
+    int64_t queries = c->problem.queries, keys = c->problem.keys;
     if (lengths >= ATTN_LENGTHS_RAGGED_I32)
         for (int64_t b = queries = keys = 0; b < c->args.batch; b++)
             queries += case_queries(c, b), keys += case_keys(c, b);
@@ -244,6 +244,6 @@ struct attention_case *case_alone(const struct attention_case *c, int64_t batch)
                               .lengths = ATTN_LENGTHS_EQUAL,
                               .queries = case_queries(c, batch),
                               .keys = case_keys(c, batch)};
-    attn_problem layouts = contiguous(c, copying.queries, copying.keys);
+    attn_problem layouts = contiguous(c, c->problem.queries, c->problem.keys);
     return copy_case(&copying, &layouts, requests);
 }
