@@ -57,7 +57,7 @@ void case_set_mask(struct attention_case *c, int64_t batch, int64_t head, int64_
     if (c->scores.mask == ATTN_MASK_BYTES)
         row[key] = visible ? (unsigned char)(1 + (key * 37 + query) % 255) : 0;
     else
-        row[key / 8] = (unsigned char)(visible ? row[key / 8] | bit : row[key / 8] & ~bit);
+        row[key / 8] = (unsigned char)((row[key / 8] & ~bit) | (visible ? bit : 0));
 }
 
 void case_set_bias(struct attention_case *c, int64_t batch, int64_t head, int64_t query,
