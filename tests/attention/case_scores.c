@@ -55,7 +55,7 @@ void case_set_mask(struct attention_case *c, int64_t batch, int64_t head, int64_
         c->mask.block + c->mask.origin + place(c->scores.mask_stride, batch, head, query);
     unsigned bit = 1u << key % 8;
     if (c->scores.mask == ATTN_MASK_BYTES)
-        row[key] = visible ? (unsigned char)(1 + (key * 37 + query) % 255) : 0;
+        row[key] = (unsigned char)(visible ? 1 + (key * 37 + query) % 255 : 0);
     else
         row[key / 8] = (unsigned char)((row[key / 8] & ~bit) | (visible ? bit : 0));
 }
