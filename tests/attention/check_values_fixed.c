@@ -197,6 +197,37 @@ static void sinks_of_every_size(void **state)
         }
 }
 
+/* Distances that f32 rounds: each once or twice, never more the further along a block of keys. */
+static void far_positions(void **state)
+{
+    (void)state;
+    for (int exponent = 23; exponent <= 30; exponent++)
+        for (int side = -1; side <= 1; side += 2) {
+            struct random random = {(uint64_t)exponent};
+            attn_problem p = attn_problem_init(1, 1, 1, 9, 1100, 8);
+            attn_scores scores = attn_scores_init();
+            attn_statistics_wanted wanted = attn_statistics_wanted_init((1u << 20) - 1);
+            scores.alibi = true;
+            wanted.segments = 1;
+            p.scores = &scores;
+            p.alignment = ATTN_OFFSET;
+            struct case_options options = case_options_init(&p);
+            options.wanted = &wanted;
+            struct attention_case *c = case_create(&p, &options);
+            c->values = "positions far from the keys";
+            c->args.query_offset = c->query_offset = need(1, sizeof *c->query_offset);
+            c->query_offset[0] = side * ((INT64_C(1) << exponent) + 7);
+            c->scores_args.alibi_slopes = c->alibi_slopes = need(1, sizeof(float));
+            c->alibi_slopes[0] = 0x1p-20f;
+            c->statistics.segment_ids = c->segment_ids = need(1100, 1);
+            case_fill_normal(&c->q, &p.q, &random, 1, 0);
+            case_fill_normal(&c->k, &p.k, &random, 1, 0);
+            case_fill_normal(&c->v, &p.v, &random, 1, 0);
+            run_and_compare(c);
+            case_destroy(c);
+        }
+}
+
 /* Every way of seeing nothing. */
 enum way {
     TOO_EARLY,
@@ -322,6 +353,7 @@ int main(void)
         cmocka_unit_test(single_key),          cmocka_unit_test(giant_late_key),
         cmocka_unit_test(late_poison),         cmocka_unit_test(outputs_beyond_f16),
         cmocka_unit_test(sinks_of_every_size), cmocka_unit_test(blind_rows),
+        cmocka_unit_test(far_positions),
     };
     status = cmocka_run_group_tests_name("check_values_fixed", tests, NULL, NULL);
     record_print(&record);
