@@ -46,7 +46,8 @@ struct attn_shape attn_run_shape(const struct attn_run_state *run, const struct 
 {
     struct attn_shape shape = {.mask = attn_run_mask(run, place)};
     if (run->plan->shaped) {
-        if (place->queries > 0 && place->keys > 0) /* else the arrays may be NULL, and are not read */
+        if (place->queries > 0 &&
+            place->keys > 0) /* else the arrays may be NULL, and are not read */
             shape.content = content_of(run, place);
         if (run->plan->scores.alibi)
             shape.slope =
