@@ -1,6 +1,6 @@
-/* The specification of attention: what attn.h and stats.h promise, by plain loops in double.
+/* The specification of attention: what attn.h, scores.h and stats.h promise, by plain loops in double.
  *
- * Two ways in. attn_ref_forward is a drop-in for attn_forward: the same descriptors, f32 outputs.
+ * Two ways in. attn_ref_forward is a drop-in for attn_forward: the same descriptors, the same outputs.
  * attn_ref_row gives one row (one query of one head) with everything that is known about it in double:
  * which keys it sees, every logit, score and weight, the output and each statistic. Checks measure errors
  * against it and derive their bounds from it.
@@ -12,6 +12,7 @@
 #define ATTN_REF_H
 
 #include "attn/attn.h"
+#include "attn/scores.h"
 #include "attn/stats.h"
 
 #ifdef __cplusplus
@@ -21,18 +22,20 @@ extern "C" {
 enum { ATTN_REF_MAX_SEGMENTS = 32 };
 
 /* Everything about query `query` of head `head` in sequence `batch`. Entries of keys that the row does not
- * see: logit and score are NaN (never computed), weight is 0. */
+ * see: score is NaN, weight is 0; logit is NaN, except where only the caller's function hides the key. */
 typedef struct attn_ref_row {
     int64_t batch, head, query; /* which row */
     int64_t position;           /* p: where the query stands among the keys */
-    int64_t keys;               /* Nk */
-    bool *visible;              /* [Nk] */
-    double *logit;              /* [Nk] u = scale * q.k */
-    double *score;              /* [Nk] s = softcap * tanh(u / softcap), or u */
-    double *weight;             /* [Nk] p = exp(s - lse) = exp(s - max_score - log_sum) */
-    double *o;                  /* [Dv]; zeros if args.v is NULL */
+    int64_t keys;               /* of the sequence; of a padded batch args.keys, the rest unseen */
+    bool *reached;              /* [keys] visible but for the caller's function */
+    bool *visible;              /* [keys] */
+    double *logit;              /* [keys] u = scale * q.k */
+    double *score;              /* [keys] the final score */
+    double *weight;             /* [keys] p = exp(s - lse) = exp(s - max_score - log_sum) */
+    double *o;                  /* [Dv], with the sink; zeros if args.v is NULL */
 
-    double lse;
+    double lse, lse_with_sink; /* the same without a sink */
+    double share;              /* of the keys, beside the sink: 1 without one */
     double
         log_sum; /* ln sum e^(s - max_score): lse without the part that hides it where scores are huge */
     double entropy, varentropy, participation;
@@ -59,20 +62,92 @@ void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const 
 void attn_ref_row_top_keys(const attn_ref_row *row, int64_t count, int32_t *keys, double *weights);
 
 /* The pieces, each a definition. */
+
+/* Where sequence `batch` begins in the packed tensors of a ragged batch (else 0), and its length. */
+typedef struct attn_ref_span {
+    int64_t first, length;
+} attn_ref_span;
+attn_ref_span attn_ref_queries(const attn_problem *problem, const attn_args *args, int64_t batch);
+attn_ref_span attn_ref_keys(const attn_problem *problem, const attn_args *args, int64_t batch);
+
+/* The place of (batch, head, query) in an array of rows, of (batch, head, key) in one of keys. */
+int64_t attn_ref_row_index(const attn_problem *problem, const attn_args *args, int64_t batch,
+                           int64_t head, int64_t query);
+int64_t attn_ref_key_index(const attn_problem *problem, const attn_args *args, int64_t batch,
+                           int64_t head, int64_t key);
+/* The place of a key in an array [B, Nk] (or [total keys]), of a query likewise. */
+int64_t attn_ref_key_place(const attn_problem *problem, const attn_args *args, int64_t batch,
+                           int64_t key);
+int64_t attn_ref_query_place(const attn_problem *problem, const attn_args *args, int64_t batch,
+                             int64_t query);
+
 int64_t attn_ref_position(const attn_problem *problem, const attn_args *args, int64_t batch,
                           int64_t query);
+/* By everything but the caller's function. */
 bool attn_ref_visible(const attn_problem *problem, const attn_args *args, int64_t batch,
                       int64_t head, int64_t query, int64_t key);
 double attn_ref_scale(const attn_problem *problem);
 double attn_ref_logit(const attn_problem *problem, const attn_args *args, int64_t batch,
                       int64_t head, int64_t query, int64_t key);
 double attn_ref_softcap(const attn_problem *problem, double logit);
+/* 0 where there is none; -slope * |p - j| */
+double attn_ref_bias(const attn_problem *problem, const attn_args *args, int64_t batch,
+                     int64_t head, int64_t query, int64_t key);
+double attn_ref_alibi(const attn_problem *problem, const attn_args *args, int64_t batch,
+                      int64_t head, int64_t query, int64_t key);
+/* The final score of a pair whose logit is known. */
+double attn_ref_score(const attn_problem *problem, const attn_args *args, int64_t batch,
+                      int64_t head, int64_t query, int64_t key, double logit);
 
-/* Element (b, h, n, 0) of a tensor. */
-const float *attn_ref_element(const attn_layout *layout, const void *pointer, int64_t batch,
-                              int64_t head, int64_t index);
+/* Whether the masks of attn/scores.h let the pair be: boolean, documents, blocks, a bias of -inf. */
+bool attn_ref_scores_allow(const attn_problem *problem, const attn_args *args, int64_t batch,
+                           int64_t head, int64_t query, int64_t key);
 
-/* The whole call: o, lse and every statistic that is set, rounded to f32 once. */
+/* bf16 is the upper half of an f32. */
+static inline double attn_ref_of_bf16(uint16_t bits)
+{
+    uint32_t wide = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &wide, sizeof value);
+    return (double)value;
+}
+
+/* f16: 1 sign, 5 exponent (bias 15), 10 fraction bits. An exponent of ones is Inf or NaN; of zeros, the
+ * fraction counts units of 2^-24. */
+static inline double attn_ref_of_f16(uint16_t bits)
+{
+    uint64_t exponent = bits >> 10 & 0x1f, fraction = bits & 0x3ff;
+    uint64_t wide = (exponent == 0x1f ? UINT64_C(0x7ff) : exponent - 15 + 1023) << 52 | fraction
+                                                                                            << 42;
+    double value = (double)fraction * 0x1p-24;
+    if (exponent != 0)
+        memcpy(&value, &wide, sizeof value);
+    return bits >> 15 ? -value : value;
+}
+
+/* Element `index` of an array, exactly; and stored, rounded to nearest, ties to even. */
+static inline double attn_ref_value(const void *array, attn_dtype dtype, int64_t index)
+{
+    if (dtype == ATTN_F32)
+        return (double)((const float *)array)[index];
+    uint16_t bits = ((const uint16_t *)array)[index];
+    return dtype == ATTN_BF16 ? attn_ref_of_bf16(bits) : attn_ref_of_f16(bits);
+}
+void attn_ref_store(void *array, attn_dtype dtype, int64_t index, double value);
+double attn_ref_rounded(attn_dtype dtype, double value);
+
+/* Element 0 of a query, key, value or output of sequence `batch`; `head` is a query head in q and o and a
+ * kv head in k and v. */
+const void *attn_ref_query_vector(const attn_problem *problem, const attn_args *args, int64_t batch,
+                                  int64_t head, int64_t query);
+const void *attn_ref_key_vector(const attn_problem *problem, const attn_args *args, int64_t batch,
+                                int64_t kv_head, int64_t key);
+const void *attn_ref_value_vector(const attn_problem *problem, const attn_args *args, int64_t batch,
+                                  int64_t kv_head, int64_t key);
+void *attn_ref_output_vector(const attn_problem *problem, const attn_args *args, int64_t batch,
+                             int64_t head, int64_t query);
+
+/* The whole call: o, lse and every statistic that is set, each rounded once. */
 attn_status attn_ref_forward(const attn_problem *problem, const attn_args *args);
 
 #ifdef __cplusplus

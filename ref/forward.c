@@ -1,14 +1,7 @@
-/* The whole call: every row in turn, each output rounded to f32 once. */
+/* The whole call: every row in turn, each output rounded once. */
 #include "attn_ref.h"
 
 #include <stdlib.h>
-
-/* Where row (b, h, i) stands in an array [B, Hq, Nq]. */
-static int64_t row_index(const attn_problem *problem, const attn_args *args,
-                         const attn_ref_row *row)
-{
-    return (row->batch * problem->heads + row->head) * args->queries + row->query;
-}
 
 static void store(float *array, int64_t index, double value)
 {
@@ -21,10 +14,9 @@ static void store_output(const attn_problem *problem, const attn_args *args,
 {
     if (!args->o)
         return;
-    float *o = (float *)args->o + row->batch * problem->o.stride[0] +
-               row->head * problem->o.stride[1] + row->query * problem->o.stride[2];
+    void *o = attn_ref_output_vector(problem, args, row->batch, row->head, row->query);
     for (int64_t d = 0; d < problem->head_size_v; d++)
-        o[d] = (float)row->o[d];
+        attn_ref_store(o, problem->o.dtype, d, row->o[d]);
 }
 
 /* The arrays whose bits are set, the others ignored. */
@@ -74,17 +66,18 @@ static void store_top_keys(const attn_statistics_wanted *wanted, const attn_stat
         store(out->top_weights, index * wanted->top_keys + t, weights[t]);
 }
 
+/* Rows of `stride` keys; those behind the end of the sequence get 0. */
 static void store_weights(const attn_statistics_wanted *wanted, const attn_statistics *out,
-                          const attn_ref_row *row)
+                          int64_t stride, const attn_ref_row *row)
 {
     for (int64_t w = 0; wanted->set & ATTN_STAT_WEIGHTS && w < out->weights_count; w++) {
         const attn_weights_request *request = &out->weights[w];
         if (request->batch != row->batch || request->head != row->head ||
             row->query < request->row_begin || row->query >= request->row_end)
             continue;
-        for (int64_t j = 0; j < row->keys; j++)
-            store(request->weights, (row->query - request->row_begin) * row->keys + j,
-                  row->weight[j]);
+        for (int64_t j = 0; j < stride; j++)
+            store(request->weights, (row->query - request->row_begin) * stride + j,
+                  j < row->keys ? row->weight[j] : 0);
     }
     for (int64_t n = 0; wanted->set & ATTN_STAT_PAIRS && n < out->pairs_count; n++) {
         const attn_pair *pair = &out->pairs[n];
@@ -95,11 +88,11 @@ static void store_weights(const attn_statistics_wanted *wanted, const attn_stati
 
 /* c_j = sum over rows of p_ij, and how many rows see key j; one (sequence, head) at a time. */
 static void store_columns(const attn_problem *problem, const attn_args *args, int64_t batch,
-                          int64_t head, const double *mass, const int32_t *viewers)
+                          int64_t head, int64_t keys, const double *mass, const int32_t *viewers)
 {
     uint32_t set = problem->statistics->set;
-    int64_t first = (batch * problem->heads + head) * args->keys;
-    for (int64_t j = 0; j < args->keys; j++) {
+    int64_t first = attn_ref_key_index(problem, args, batch, head, 0);
+    for (int64_t j = 0; j < keys; j++) {
         if (set & ATTN_STAT_COLUMN_MASS)
             store(args->statistics->column_mass, first + j, mass[j]);
         if (set & ATTN_STAT_COLUMN_VIEWERS)
@@ -110,24 +103,28 @@ static void store_columns(const attn_problem *problem, const attn_args *args, in
 static void one_head(const attn_problem *problem, const attn_args *args, attn_ref_row *row,
                      int64_t batch, int64_t head, double *mass, int32_t *viewers)
 {
-    bool statistics = problem->statistics && args->statistics;
-    for (int64_t j = 0; j < args->keys; j++)
+    const bool statistics = problem->statistics && args->statistics;
+    const bool ragged = problem->lengths >= ATTN_LENGTHS_RAGGED_I32;
+    const int64_t rows = ragged ? attn_ref_queries(problem, args, batch).length : args->queries;
+    const int64_t keys = ragged ? attn_ref_keys(problem, args, batch).length : args->keys;
+    for (int64_t j = 0; j < keys; j++)
         mass[j] = 0, viewers[j] = 0;
-    for (int64_t i = 0; i < args->queries; i++) {
+    for (int64_t i = 0; i < rows; i++) {
         attn_ref_row_compute(row, problem, args, batch, head, i);
-        int64_t index = row_index(problem, args, row);
+        int64_t index = attn_ref_row_index(problem, args, batch, head, i);
         store_output(problem, args, row);
         store(args->lse, index, row->lse);
-        for (int64_t j = 0; j < args->keys; j++)
+        store(args->lse_with_sink, index, row->lse_with_sink);
+        for (int64_t j = 0; j < keys; j++)
             mass[j] += row->weight[j], viewers[j] += row->visible[j];
         if (!statistics)
             continue;
         store_row_statistics(problem->statistics, args->statistics, index, row);
         store_top_keys(problem->statistics, args->statistics, index, row);
-        store_weights(problem->statistics, args->statistics, row);
+        store_weights(problem->statistics, args->statistics, args->keys, row);
     }
     if (statistics)
-        store_columns(problem, args, batch, head, mass, viewers);
+        store_columns(problem, args, batch, head, keys, mass, viewers);
 }
 
 attn_status attn_ref_forward(const attn_problem *problem, const attn_args *args)

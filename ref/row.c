@@ -4,13 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-const float *attn_ref_element(const attn_layout *layout, const void *pointer, int64_t batch,
-                              int64_t head, int64_t index)
-{
-    return (const float *)pointer + batch * layout->stride[0] + head * layout->stride[1] +
-           index * layout->stride[2];
-}
-
 static int64_t kv_head(const attn_problem *problem, int64_t head)
 {
     return head / (problem->heads / problem->kv_heads);
@@ -25,11 +18,11 @@ double attn_ref_scale(const attn_problem *problem)
 double attn_ref_logit(const attn_problem *problem, const attn_args *args, int64_t batch,
                       int64_t head, int64_t query, int64_t key)
 {
-    const float *q = attn_ref_element(&problem->q, args->q, batch, head, query);
-    const float *k = attn_ref_element(&problem->k, args->k, batch, kv_head(problem, head), key);
+    const void *q = attn_ref_query_vector(problem, args, batch, head, query);
+    const void *k = attn_ref_key_vector(problem, args, batch, kv_head(problem, head), key);
     double dot = 0;
     for (int64_t d = 0; d < problem->head_size; d++)
-        dot += (double)q[d] * (double)k[d];
+        dot += attn_ref_value(q, problem->q.dtype, d) * attn_ref_value(k, problem->k.dtype, d);
     return attn_ref_scale(problem) * dot;
 }
 
@@ -55,7 +48,22 @@ static void log_sum_exp(attn_ref_row *row)
     row->lse = max + row->log_sum;
 }
 
-/* o = sum p v over the visible keys */
+/* The sink is one more term of the denominator: exp(lse) + exp(sink). */
+static void add_sink(attn_ref_row *row, const attn_problem *problem, const attn_args *args)
+{
+    row->share = 1, row->lse_with_sink = row->lse;
+    if (!problem->sinks)
+        return;
+    double sink = (double)args->sinks[row->head];
+    double high = row->lse < sink ? sink : row->lse;
+    if (high == -INFINITY)
+        return;
+    double both = exp(row->lse - high) + exp(sink - high);
+    row->share = exp(row->lse - high) / both;
+    row->lse_with_sink = high + log(both);
+}
+
+/* o = sum p v over the visible keys, times what the sink leaves to them */
 static void weighted_values(attn_ref_row *row, const attn_problem *problem, const attn_args *args)
 {
     for (int64_t d = 0; d < problem->head_size_v; d++)
@@ -63,32 +71,42 @@ static void weighted_values(attn_ref_row *row, const attn_problem *problem, cons
     for (int64_t j = 0; j < row->keys && args->v; j++) {
         if (!row->visible[j])
             continue;
-        const float *v =
-            attn_ref_element(&problem->v, args->v, row->batch, kv_head(problem, row->head), j);
+        const void *v =
+            attn_ref_value_vector(problem, args, row->batch, kv_head(problem, row->head), j);
         for (int64_t d = 0; d < problem->head_size_v; d++)
-            row->o[d] += row->weight[j] * (double)v[d];
+            row->o[d] += row->weight[j] * attn_ref_value(v, problem->v.dtype, d);
     }
+    for (int64_t d = 0; d < problem->head_size_v; d++)
+        row->o[d] *= row->share;
 }
 
 void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const attn_args *args,
                           int64_t batch, int64_t head, int64_t query)
 {
+    const bool ragged = problem->lengths >= ATTN_LENGTHS_RAGGED_I32;
+    const bool function = problem->scores && problem->scores->function;
     row->batch = batch, row->head = head, row->query = query;
     row->position = attn_ref_position(problem, args, batch, query);
-    row->keys = args->keys;
+    row->keys = ragged ? attn_ref_keys(problem, args, batch).length : args->keys;
     row->visible_keys = 0;
     for (int64_t j = 0; j < row->keys; j++) {
-        row->visible[j] = attn_ref_visible(problem, args, batch, head, query, j);
-        row->visible_keys += row->visible[j];
+        row->reached[j] = attn_ref_visible(problem, args, batch, head, query, j);
+        row->visible[j] = row->reached[j];
         row->logit[j] = row->score[j] = NAN;
-        if (!row->visible[j])
+        if (!row->reached[j])
             continue;
         row->logit[j] = attn_ref_logit(problem, args, batch, head, query, j);
-        row->score[j] = attn_ref_softcap(problem, row->logit[j]);
+        row->score[j] = attn_ref_score(problem, args, batch, head, query, j, row->logit[j]);
+        if (function && row->score[j] == -INFINITY) {
+            row->visible[j] = false;
+            row->score[j] = NAN;
+        }
+        row->visible_keys += row->visible[j];
     }
     log_sum_exp(row);
     for (int64_t j = 0; j < row->keys; j++)
         row->weight[j] = row->visible[j] ? exp(row->score[j] - row->max_score - row->log_sum) : 0;
+    add_sink(row, problem, args);
     weighted_values(row, problem, args);
     attn_ref_row_statistics(row, problem, args);
 }
@@ -98,12 +116,13 @@ attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
 {
     size_t keys = (size_t)args->keys + 1, size_v = (size_t)problem->head_size_v;
     memset(row, 0, sizeof *row);
+    row->reached = calloc(keys, sizeof *row->reached);
     row->visible = calloc(keys, sizeof *row->visible);
     row->logit = calloc(keys, sizeof *row->logit);
     row->score = calloc(keys, sizeof *row->score);
     row->weight = calloc(keys, sizeof *row->weight);
     row->o = calloc(size_v, sizeof *row->o);
-    if (row->visible && row->logit && row->score && row->weight && row->o)
+    if (row->reached && row->visible && row->logit && row->score && row->weight && row->o)
         return ATTN_OK;
     attn_ref_row_destroy(row);
     return ATTN_ERR_MEMORY;
@@ -111,6 +130,7 @@ attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
 
 void attn_ref_row_destroy(attn_ref_row *row)
 {
+    free(row->reached);
     free(row->visible);
     free(row->logit);
     free(row->score);

@@ -57,31 +57,32 @@ static int64_t arg_max(const attn_ref_row *row)
     return best;
 }
 
-static double largest(const attn_ref_row *row, const double *values)
+/* Logits are those before the caller's function, whatever it does with them. */
+static double largest_logit(const attn_ref_row *row)
 {
     double max = -INFINITY;
     for (int64_t j = 0; j < row->keys; j++)
-        if (row->visible[j])
-            max = fmax(max, values[j]);
+        if (row->reached[j])
+            max = fmax(max, row->logit[j]);
     return max;
 }
 
-static double smallest(const attn_ref_row *row, const double *values)
+static double largest_abs_logit(const attn_ref_row *row)
+{
+    double max = 0;
+    for (int64_t j = 0; j < row->keys; j++)
+        if (row->reached[j])
+            max = fmax(max, fabs(row->logit[j]));
+    return max;
+}
+
+static double smallest_score(const attn_ref_row *row)
 {
     double min = INFINITY;
     for (int64_t j = 0; j < row->keys; j++)
         if (row->visible[j])
-            min = fmin(min, values[j]);
+            min = fmin(min, row->score[j]);
     return min;
-}
-
-static double largest_magnitude(const attn_ref_row *row, const double *values)
-{
-    double max = 0;
-    for (int64_t j = 0; j < row->keys; j++)
-        if (row->visible[j])
-            max = fmax(max, fabs(values[j]));
-    return max;
 }
 
 /* The weight of one key; 0 outside the sequence. */
@@ -100,11 +101,12 @@ static double mass_between(const attn_ref_row *row, int64_t begin, int64_t end)
     return sum;
 }
 
+/* ids[j] is the segment of key j */
 static double mass_of_segment(const attn_ref_row *row, const uint8_t *ids, int segment)
 {
     double sum = 0;
     for (int64_t j = 0; j < row->keys; j++)
-        if (ids[row->batch * row->keys + j] == segment)
+        if (ids[j] == segment)
             sum += row->weight[j];
     return sum;
 }
@@ -138,15 +140,17 @@ void attn_ref_row_statistics(attn_ref_row *row, const attn_problem *problem, con
         problem->statistics ? *problem->statistics : attn_statistics_wanted_init(0);
     const uint8_t *ids =
         problem->statistics && args->statistics ? args->statistics->segment_ids : NULL;
+    if (ids)
+        ids += attn_ref_key_place(problem, args, row->batch, 0);
 
     row->entropy = entropy(row);
     row->varentropy = varentropy(row);
     row->participation = participation(row);
     row->max_key = arg_max(row);
     row->max_weight = row->max_key < 0 ? 0 : row->weight[row->max_key];
-    row->max_logit = largest(row, row->logit);
-    row->max_abs_logit = largest_magnitude(row, row->logit);
-    row->min_score = smallest(row, row->score);
+    row->max_logit = largest_logit(row);
+    row->max_abs_logit = largest_abs_logit(row);
+    row->min_score = smallest_score(row);
     row->mass_self = mass_at(row, row->position);
     row->mass_previous = mass_at(row, row->position - 1);
     row->mass_next = mass_at(row, row->position + 1);

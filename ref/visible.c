@@ -1,7 +1,7 @@
-/* Which keys a row sees: positions, causal, windows, prefixes, excluded keys. */
+/* Which keys a row sees: lengths, positions, causal, windows, prefixes, excluded keys. */
 #include "attn_ref.h"
 
-/* Where query i stands among the keys: i + offset. */
+/* Where query i stands among the keys: i + offset, by the lengths of its own sequence. */
 int64_t attn_ref_position(const attn_problem *problem, const attn_args *args, int64_t batch,
                           int64_t query)
 {
@@ -12,7 +12,8 @@ int64_t attn_ref_position(const attn_problem *problem, const attn_args *args, in
         return query + args->query_offset[batch];
     case ATTN_BOTTOM_RIGHT:
     default:
-        return query + args->keys - args->queries;
+        return query + attn_ref_keys(problem, args, batch).length -
+               attn_ref_queries(problem, args, batch).length;
     }
 }
 
@@ -50,10 +51,14 @@ static bool excluded(const attn_problem *problem, const attn_args *args, int64_t
 bool attn_ref_visible(const attn_problem *problem, const attn_args *args, int64_t batch,
                       int64_t head, int64_t query, int64_t key)
 {
+    if (query >= attn_ref_queries(problem, args, batch).length ||
+        key >= attn_ref_keys(problem, args, batch).length)
+        return false; /* padding */
     int64_t position = attn_ref_position(problem, args, batch, query);
     attn_window window = window_of(problem, args, head);
     bool in_prefix_lm = key < prefix_lm_of(problem, args, batch, head);
     bool causal = !problem->causal || key <= position;
     bool near = key < window.prefix || within_window(window, position, key);
-    return (in_prefix_lm || (causal && near)) && !excluded(problem, args, batch, head, key);
+    return (in_prefix_lm || (causal && near)) && !excluded(problem, args, batch, head, key) &&
+           attn_ref_scores_allow(problem, args, batch, head, query, key);
 }

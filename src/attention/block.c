@@ -44,10 +44,25 @@ static struct attn_row_part row_part(const struct attn_block *block, const struc
     return attn_row_clip(&keys, block->key_begin, block->key_begin + block->keys);
 }
 
-/* What each group works on: whole panels that cover what its rows see. */
-static void find_hulls(struct attn_block *block, const struct attn_mask *mask, int group_rows,
-                       int columns)
+static void set_hull(struct attn_block *block, const struct attn_kernels *kernels, int group,
+                     int first, int last)
 {
+    const int lanes = kernels->lanes;
+    block->value_first[group] = (int16_t)(first / kernels->pair * kernels->pair);
+    block->value_last[group] = (int16_t)last;
+    first = first / lanes;
+    last = (last + lanes - 1) / lanes;
+    block->vector_first[group] = (int16_t)first;
+    block->vector_last[group] = (int16_t)last;
+    block->key_first[group] = (int16_t)(first * lanes);
+    block->key_last[group] = (int16_t)(last * lanes);
+}
+
+/* What each group works on: whole vectors that cover what its rows see. */
+static void find_hulls(struct attn_block *block, const struct attn_mask *mask,
+                       const struct attn_kernels *kernels)
+{
+    const int group_rows = kernels->rows;
     for (int group = 0; group < block->groups; group++) {
         int first = INT16_MAX, last = 0;
         for (int row = group * group_rows; row < (group + 1) * group_rows && row < block->rows;
@@ -58,22 +73,14 @@ static void find_hulls(struct attn_block *block, const struct attn_mask *mask, i
             first = part.hull_first < first ? part.hull_first : first;
             last = part.hull_last > last ? part.hull_last : last;
         }
-        first = last > 0 ? first / columns : 0;
-        last = (last + columns - 1) / columns;
-        block->panel_first[group] = (int16_t)first;
-        block->panel_last[group] = (int16_t)last;
-        block->key_first[group] = (int16_t)(first * columns);
-        block->key_last[group] = (int16_t)(last * columns);
+        set_hull(block, kernels, group, last > 0 ? first : 0, last);
     }
 }
 
-static void whole_hulls(struct attn_block *block, int columns)
+static void whole_hulls(struct attn_block *block, const struct attn_kernels *kernels)
 {
-    for (int group = 0; group < block->groups; group++) {
-        block->panel_first[group] = block->key_first[group] = 0;
-        block->panel_last[group] = (int16_t)(block->keys / columns);
-        block->key_last[group] = (int16_t)block->keys;
-    }
+    for (int group = 0; group < block->groups; group++)
+        set_hull(block, kernels, group, 0, block->keys);
 }
 
 /* Extremes of the logits over what the row sees; excluded keys are looked out for one by one. */
@@ -311,7 +318,7 @@ static void multiply_packed(const struct attn_block *block, const struct attn_ru
                             const struct attn_place *place, struct attn_scratch *scratch)
 {
     const struct attn_plan *plan = run->plan;
-    const int columns = plan->kernels->columns;
+    const int lanes = plan->kernels->lanes;
     if (place->packing == ATTN_PACK_IN_TASK)
         attn_pack_keys(run, place, scratch, block->key_begin, block->keys, scratch->keys);
     struct attn_scores_call call = {
@@ -322,10 +329,9 @@ static void multiply_packed(const struct attn_block *block, const struct attn_ru
         .steps = plan->key_steps,
         .scale = plan->query_scale,
         .rows = block->rows,
-        .panels = (block->keys + columns - 1) / columns,
-        .half_panel = block->keys % columns > 0 && block->keys % columns <= plan->kernels->lanes,
-        .panel_first = block->panel_first,
-        .panel_last = block->panel_last,
+        .vectors = (block->keys + lanes - 1) / lanes,
+        .vector_first = block->vector_first,
+        .vector_last = block->vector_last,
         .scores = scratch->scores,
     };
     plan->kernels->scores(&call);
@@ -363,18 +369,17 @@ bool attn_block_scores(struct attn_block *block, const struct attn_run_state *ru
                        struct attn_scratch *scratch, int64_t key_block, bool measure)
 {
     const struct attn_plan *plan = run->plan;
-    const int columns = plan->kernels->columns;
     block->key_begin = key_block * plan->block_keys;
     block->keys = (int)attn_int64_min(plan->block_keys, place->keys - block->key_begin);
     block->marked = false;
     block->tile = judge(block, plan, shape);
     if (block->tile == ATTN_TILE_SKIP)
         return false;
-    if (block->tile == ATTN_TILE_FULL && block->keys % columns == 0) {
-        whole_hulls(block, columns);
+    if (block->tile == ATTN_TILE_FULL && block->keys % plan->kernels->lanes == 0) {
+        whole_hulls(block, plan->kernels);
     } else {
-        block->tile = ATTN_TILE_PARTIAL; /* the last panel's empty columns are masked too */
-        find_hulls(block, &shape->mask, plan->kernels->rows, columns);
+        block->tile = ATTN_TILE_PARTIAL; /* the last vector's empty lanes are masked too */
+        find_hulls(block, &shape->mask, plan->kernels);
     }
 
     if (place->packing == ATTN_PACK_NOTHING)

@@ -13,8 +13,10 @@ struct attn_block {
     enum attn_tile tile;
     bool marked; /* scratch->visible says which pairs are visible */
     /* what each group works on, within the block; an empty run sees nothing */
-    int16_t panel_first[ATTN_BLOCK_GROUPS], panel_last[ATTN_BLOCK_GROUPS];
-    int16_t key_first[ATTN_BLOCK_GROUPS], key_last[ATTN_BLOCK_GROUPS];
+    int16_t vector_first[ATTN_BLOCK_GROUPS], vector_last[ATTN_BLOCK_GROUPS];
+    int16_t key_first[ATTN_BLOCK_GROUPS], key_last[ATTN_BLOCK_GROUPS]; /* the same in keys */
+    int16_t value_first[ATTN_BLOCK_GROUPS],
+        value_last[ATTN_BLOCK_GROUPS]; /* what some row may see */
 };
 
 /* Rows [row_begin, row_begin + rows) of a head, packed into scratch->queries. */

@@ -104,27 +104,18 @@ static struct attn_values_call values_call(const struct attn_block *block,
         .rows = block->rows,
         .panels = panels.count,
         .half_panel = panels.half,
-        .key_first = block->key_first,
-        .key_last = block->key_last,
+        .key_first = block->value_first,
+        .key_last = block->value_last,
         .output = output,
         .output_rows = ATTN_BLOCK_ROWS,
     };
 }
 
-/* A hull is whole panels; values end where the keys do. */
-static void trim_hulls(struct attn_block *block)
-{
-    for (int group = 0; group < block->groups; group++)
-        if (block->key_last[group] > block->keys)
-            block->key_last[group] = (int16_t)block->keys;
-}
-
-static void add_values(struct attn_block *block, const struct attn_run_state *run,
+static void add_values(const struct attn_block *block, const struct attn_run_state *run,
                        const struct attn_place *place, const struct attn_mask *mask,
                        struct attn_scratch *scratch)
 {
     const struct attn_plan *plan = run->plan;
-    trim_hulls(block);
     if (run->args->o) {
         struct block_values values = find_values(block, run, place, scratch);
         struct attn_values_call call =

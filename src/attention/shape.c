@@ -25,7 +25,8 @@ struct attn_shape attn_run_shape(const struct attn_run_state *run, const struct 
     struct attn_shape shape = {.mask = attn_run_mask(run, place)};
     if (!plan->shaped)
         return shape;
-    shape.content = content_of(run, place);
+    if (place->queries > 0 && place->keys > 0) /* else the arrays may be NULL, and are not read */
+        shape.content = content_of(run, place);
     if (plan->scores.alibi)
         shape.slope = (float)(-1.4426950408889634 * (double)run->scores->alibi_slopes[place->head]);
     if (plan->tiles && place->queries == plan->problem.queries && place->keys == plan->problem.keys)

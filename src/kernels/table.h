@@ -66,16 +66,16 @@ struct attn_row_extras {
     int32_t top_keys;
 };
 
-/* Scores of a block: every group against the panels [panel_first, panel_last) of its own. */
+/* Scores of a block: every group against the vectors of keys [vector_first, vector_last) of its own; two
+ * vectors are a panel. */
 struct attn_scores_call {
     const float *queries; /* first group */
     const float *keys;    /* first panel of the block */
     int64_t steps;        /* Dk, or pairs of it */
     float scale; /* pairs only: products are multiplied by it; else queries were packed with it */
     int rows;    /* of them; groups is what they need */
-    int panels;
-    bool half_panel;                         /* of the last panel only the first vector is wanted */
-    const int16_t *panel_first, *panel_last; /* [groups] */
+    int vectors; /* of the block */
+    const int16_t *vector_first, *vector_last; /* [groups] */
     float *scores;
 };
 
@@ -98,7 +98,7 @@ struct attn_softmax_call {
     int rows;
     int group_rows;
     const int16_t *key_first,
-        *key_last; /* [groups]: multiples of `columns`, an empty run is skipped */
+        *key_last; /* [groups]: multiples of `lanes`, an empty run is skipped */
     struct attn_row *row;
     float *rescale; /* [rows]: what the row's output is to be multiplied by; 1 = nothing to do */
     bool rescaled;  /* out: some rescale differs from 1 */
@@ -111,7 +111,8 @@ struct attn_softmax_call {
     float *top_scores;
 };
 
-/* output += e * values, every group over keys [key_first, key_last) of its own. */
+/* output += e * values, every group over keys [key_first, key_last) of its own, any numbers; with pairs the
+ * first is even. */
 struct attn_values_call {
     const float *scores;
     const float *values; /* of this block of keys */
@@ -132,7 +133,7 @@ struct attn_values_call {
 struct attn_weights_call {
     const float *scores;
     int rows;
-    int keys;                         /* a multiple of `columns` */
+    int keys;                         /* a multiple of `lanes` */
     const float *reference, *inverse; /* [rows] */
     float *column_sums;               /* [keys]: += p, rows in order; or NULL */
     float *weights; /* [rows][weights_stride]: = p for the first weights_keys; or NULL */

@@ -8,7 +8,11 @@
  * round at the size of the scores themselves. With A_j = |scale| sum|q_d k_d| and S = max |s|:
  *     delta_j = (D + 8) u A_j + 4 u (|s_j| + S) + 8 u cap
  * The last term is for a softcap: c tanh(x / c) has slope <= 1 and a tanh good to a few units u of its
- * range. Products that underflow add 2^-149 each.
+ * range. Products that underflow add 2^-149 each. What attn/scores.h adds is rounded, multiplied by
+ * log2(e) and added: 4 u |bias|, and 4 u |slope (p - j)|, the distance itself being rounded once to f32. The
+ * caller's function of slope f <= |f| multiplies delta_j; changing units there and back and its own few
+ * operations add 6 u (|s| + |f| |s before| + |what it adds|).
+ * Elements are bf16 or f16 exactly as they are stored: widening them is exact.
  *
  * Exponential: relative error r = 2e-7 (the promise of the kernels' exp2), and 0 below 2^-126.
  *
@@ -22,11 +26,20 @@
  * Every mass is a sum of weights. o_d = sum p_j v_j: sum_j p_j expm1(rho_j) |v_jd|, and the sum's own acc;
  * nothing is promised where n v_jd 2^8 (the reference lags by as much) is beyond f32's range.
  *
+ * Pairs of bf16 (AVX512_BF16's dot product: exact products, rounded sums, subnormals taken as 0 and flushed
+ * to 0): q k loses each term with a subnormal factor and 2^-126 for each of D sums; a weight on its way to
+ * the values is rounded to bf16's 8 digits, 2^-8 of itself, while l is the sum of the unrounded ones; values lose
+ * what is subnormal in them and 2^-126 for each of n sums. Statistics use the unrounded weights.
+ *
+ * A sink multiplies o by 1 / (1 + e^(sink - lse)), whose relative error is at most expm1 of lse's; lse with
+ * the sink has a slope <= 1 in lse.
+ *
  * Entropy: dH/ds_j = -p_j (ln p_j + H); second order sum p delta^2; as ln l - u1 / l with
  * t = s - reference, where the reference may lag 8 behind the maximum: acc (1 + 8 + sum p |s - max|).
  * Varentropy: dV/ds_j = p_j ((ln p_j + H)^2 - V + 2 (ln p_j + H)); the moments err by
  * acc sum p (|s - max| + 8)^2, twice: once in u2 / l, once in (u1 / l)^2.
- * Participation 1 / sum p^2: relative error 2 sum p^2 rho / sum p^2 + 2 acc.
+ * Participation 1 / sum p^2: that sum errs by rho = 2 sum p^2 rho_j / sum p^2 + 2 acc of itself, its inverse
+ * by rho / (1 - rho), and by the number of keys at most.
  * Distances are whole numbers, rounded to f32 if far: mean errs by sum p expm1(rho) d + 4 u max d. The
  * variance by sum p expm1(rho) (d - mean)^2 + acc variance + (4 u max d)^2 + u (1 + mean). */
 #include "attention/bounds.h"
@@ -60,15 +73,27 @@ void row_bounds_destroy(struct row_bounds *b)
     free(b->o);
 }
 
-static double magnitude(const attn_ref_row *row, const attn_problem *p, const attn_args *args,
-                        int64_t key)
+/* A subnormal factor: what the dot product of pairs takes as 0. */
+static bool is_subnormal(double x)
 {
-    const float *q = attn_ref_element(&p->q, args->q, row->batch, row->head, row->query);
+    return x != 0 && fabs(x) < (double)FLT_MIN;
+}
+
+/* |scale| sum |q_d k_d|; and that of the terms with a subnormal factor. */
+static double magnitude(const attn_ref_row *row, const attn_problem *p, const attn_args *args,
+                        int64_t key, double *subnormal)
+{
+    const void *q = attn_ref_query_vector(p, args, row->batch, row->head, row->query);
     int64_t kv_head = row->head / (p->heads / p->kv_heads);
-    const float *k = attn_ref_element(&p->k, args->k, row->batch, kv_head, key);
-    double sum = 0;
-    for (int64_t d = 0; d < p->head_size; d++)
-        sum += fabs((double)q[d] * (double)k[d]);
+    const void *k = attn_ref_key_vector(p, args, row->batch, kv_head, key);
+    double sum = 0, lost = 0;
+    for (int64_t d = 0; d < p->head_size; d++) {
+        double x = attn_ref_value(q, p->q.dtype, d), y = attn_ref_value(k, p->k.dtype, d);
+        sum += fabs(x * y);
+        if (is_subnormal(x) || is_subnormal(y))
+            lost += fabs(x * y);
+    }
+    *subnormal = fabs(attn_ref_scale(p)) * lost;
     return fabs(attn_ref_scale(p)) * sum;
 }
 
@@ -85,52 +110,72 @@ static double growth(double log_weight, double rho)
     return exp(fmin(0, log_weight + rho));
 }
 
-/* A_j of every visible key, and whether the row is one that can be checked. */
+/* |bias| + |ALiBi|: what is added to a score behind the softcap. */
+static double added(const attn_ref_row *row, const attn_problem *p, const attn_args *args,
+                    int64_t key)
+{
+    return fabs(attn_ref_bias(p, args, row->batch, row->head, row->query, key)) +
+           fabs(attn_ref_alibi(p, args, row->batch, row->head, row->query, key));
+}
+
+/* A_j of every key that is reached, the error of its logit but for S, and whether the row is one that can
+ * be checked. */
 static void judge(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
                   const attn_args *args)
 {
+    const double d = (double)p->head_size, scale = fabs(attn_ref_scale(p));
     b->overflowing = b->poisoned = false;
     b->blind = row->visible_keys > 0;
     for (int64_t j = 0; j < row->keys; j++) {
         b->magnitude[j] = b->score[j] = b->weight[j] = 0;
+        if (!row->reached[j])
+            continue;
+        double subnormal, more = added(row, p, args, j);
+        b->magnitude[j] = magnitude(row, p, args, j, &subnormal);
+        /* log2(e) and the bare product without its scale must fit as well */
+        double bare = b->magnitude[j] / fmin(1, scale);
+        bool overflows = isfinite(b->magnitude[j]) && isfinite(more) &&
+                         fmax(2 * (b->magnitude[j] + more), bare) > (double)FLT_MAX;
+        b->overflowing |= overflows && row->visible[j];
+        if (overflows && !row->visible[j])
+            b->magnitude[j] = INFINITY; /* of that logit nothing is promised */
+        b->score[j] = (d + 8) * u * b->magnitude[j] + d * 0x1p-149 / fmin(1, scale);
+        if (b->pairs)
+            b->score[j] += subnormal + scale * d * 0x1p-125;
         if (!row->visible[j])
             continue;
-        b->magnitude[j] = magnitude(row, p, args, j);
-        /* log2(e) and the bare product without its scale must fit as well */
-        double bare = b->magnitude[j] / fmin(1, fabs(attn_ref_scale(p)));
-        if (isfinite(b->magnitude[j]) && fmax(2 * b->magnitude[j], bare) > (double)FLT_MAX)
-            b->overflowing = true;
         if (isnan(row->score[j]) || row->score[j] == INFINITY)
             b->poisoned = true;
         b->blind &= row->score[j] == -INFINITY;
     }
 }
 
-/* The error of a logit. An infinite one is exact: so is its weight, 0, or its softcapped score. */
-static double logit_bound(const struct row_bounds *b, const attn_ref_row *row,
-                          const attn_problem *p, int64_t key, double largest)
+/* delta_j for all; returns S. An infinite logit is exact: so is its weight, 0, or its softcapped score. */
+static double score_bounds(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
+                           const attn_args *args)
 {
-    if (!isfinite(row->logit[key]))
-        return 0;
-    double d = (double)p->head_size;
-    return (d + 8) * u * b->magnitude[key] + 4 * u * (fabs(row->logit[key]) + largest) +
-           d * 0x1p-149 / fmin(1, fabs(attn_ref_scale(p)));
-}
-
-/* delta_j for all; returns S. */
-static double score_bounds(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p)
-{
-    double largest = 0, cap = (double)p->softcap;
+    double largest = 0, cap = (double)p->softcap, factor = b->function_factor;
+    const bool function = p->scores && p->scores->function;
     for (int64_t j = 0; j < row->keys; j++)
         if (row->visible[j] && isfinite(row->score[j]))
             largest = fmax(largest, fabs(row->score[j]));
     b->max_logit = b->max_score = 0;
     for (int64_t j = 0; j < row->keys; j++) {
-        if (!row->visible[j])
+        if (!row->reached[j])
             continue;
-        double logit = logit_bound(b, row, p, j, largest);
-        b->score[j] = (cap > 0 ? fmin(logit, 2 * cap) : logit) + 8 * u * cap;
+        double size = fabs(row->logit[j]), more = added(row, p, args, j);
+        double logit = isfinite(size) ? b->score[j] + 4 * u * (size + largest) : 0;
         b->max_logit = fmax(b->max_logit, logit);
+        b->score[j] = (cap > 0 ? fmin(logit, 2 * cap) : logit) + 8 * u * cap;
+        if (!row->visible[j] || !isfinite(row->score[j]))
+            continue;
+        size = cap > 0 ? fmin(size, cap) : size;
+        if (more > 0)
+            b->score[j] += 4 * u * (more + size);
+        if (function)
+            b->score[j] = factor * b->score[j] + 6 * u *
+                                                     (factor * (size + more) + b->function_offset +
+                                                      fabs(row->score[j]) + largest);
         b->max_score = fmax(b->max_score, b->score[j]);
     }
     return largest;
@@ -162,8 +207,10 @@ static void mass_bounds(struct row_bounds *b, const attn_ref_row *row, const att
     b->mass_local = sum_between(b, at - w.local_distance, at + w.local_distance + 1);
     const uint8_t *ids = p->statistics && args->statistics ? args->statistics->segment_ids : NULL;
     memset(b->mass_segments, 0, sizeof b->mass_segments);
+    if (ids)
+        ids += attn_ref_key_place(p, args, row->batch, 0);
     for (int64_t j = 0; ids && j < b->keys; j++)
-        b->mass_segments[ids[row->batch * b->keys + j]] += b->weight[j];
+        b->mass_segments[ids[j]] += b->weight[j];
 }
 
 static void moment_bounds(struct row_bounds *b, const attn_ref_row *row, double acc)
@@ -191,12 +238,15 @@ static void moment_bounds(struct row_bounds *b, const attn_ref_row *row, double 
     b->entropy = linear + curve + acc * (1 + reference_lag + depth) +
                  4 * u * (row->entropy + log((double)row->visible_keys + 1));
     b->varentropy = square + 4 * curve + 2 * acc * depth2 + 4 * u * row->varentropy;
-    b->participation = row->participation * expm1(2 * part * row->participation + 2 * acc);
+    double rho =
+        2 * part * row->participation + 2 * acc; /* of sum p^2; from 1 up nothing is known */
+    b->participation = rho < 0.5 ? row->participation * rho / (1 - rho) : (double)row->visible_keys;
     b->distance_mean = mean + 4 * u * farthest;
     b->distance_variance = variance + acc * row->distance_sd * row->distance_sd +
                            16 * u * u * farthest * farthest + u * (1 + row->distance_mean);
 }
 
+/* Of o before it is rounded to its own dtype. */
 static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
                           const attn_args *args, double acc)
 {
@@ -206,25 +256,38 @@ static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const a
     for (int64_t j = 0; j < b->keys && args->v; j++) {
         if (!row->visible[j])
             continue;
-        const float *v = attn_ref_element(&p->v, args->v, row->batch, kv_head, j);
-        double factor = b->weight[j] + acc * row->weight[j] + 0x1p-120;
-        for (int64_t d = 0; d < p->head_size_v; d++)
-            b->o[d] +=
-                isfinite(v[d]) && fabs((double)v[d]) * 0x1p8 * (double)b->keys > (double)FLT_MAX
-                    ? INFINITY
-                    : factor * fabs((double)v[d]) + 0x1p-147;
+        const void *v = attn_ref_value_vector(p, args, row->batch, kv_head, j);
+        double weight = row->weight[j];
+        double factor = b->weight[j] + acc * weight + 0x1p-120;
+        if (b->pairs)
+            factor += 0x1p-8 * (weight + b->weight[j]) + 0x1p-126;
+        for (int64_t d = 0; d < p->head_size_v; d++) {
+            double x = fabs(attn_ref_value(v, p->v.dtype, d));
+            double lost = b->pairs ? (is_subnormal(x) ? weight * x : 0) + 0x1p-125 : 0x1p-147;
+            b->o[d] += isfinite(x) && x * 0x1p8 * (double)b->keys > (double)FLT_MAX
+                           ? INFINITY
+                           : factor * x + lost;
+        }
     }
+    if (!p->sinks)
+        return;
+    /* an error of lse is one of the share, which is 1 at most */
+    double share = fmin(1, row->share * expm1(fmin(b->lse, 80)) + 4 * u * row->share);
+    for (int64_t d = 0; d < p->head_size_v; d++)
+        b->o[d] = row->share * b->o[d] +
+                  (row->share > 0 ? fabs(row->o[d]) / row->share * share : 0) + 0x1p-126;
 }
 
 void row_bounds_compute(struct row_bounds *b, const attn_ref_row *row, const attn_problem *problem,
                         const attn_args *args)
 {
+    b->keys = row->keys;
     judge(b, row, problem, args);
     if (b->overflowing || b->poisoned || b->blind)
         return;
     double n = (double)row->keys;
     double acc = (2 * n + 16) * u + exp_error;
-    double largest = score_bounds(b, row, problem);
+    double largest = score_bounds(b, row, problem, args);
     double shift = 0;
     for (int64_t j = 0; j < b->keys; j++)
         if (row->visible[j])
@@ -232,6 +295,8 @@ void row_bounds_compute(struct row_bounds *b, const attn_ref_row *row, const att
     b->lse = row->visible_keys == 0 ? 0
                                     : (b->max_score < 1 ? log1p(shift) : b->max_score) + acc +
                                           4 * u * (fabs(row->lse) + largest + log(n) + 1);
+    double sink = problem->sinks ? (double)args->sinks[row->head] : -INFINITY;
+    b->lse_with_sink = b->lse + 4 * u * (isfinite(sink) ? fabs(sink) + 1 : 1);
     b->max_weight = 0;
     for (int64_t j = 0; j < b->keys; j++) {
         double rho = b->score[j] + b->lse + 2 * exp_error + acc + 4 * u;

@@ -1,4 +1,4 @@
-/* How far a correct f32 computation of one row may be from the exact one: bounds derived from the row's
+/* How far a correct computation in f32 of one row may be from the exact one: bounds derived from the row's
  * own data. The derivation stands in bounds.c. */
 #ifndef TESTS_ATTENTION_BOUNDS_H
 #define TESTS_ATTENTION_BOUNDS_H
@@ -7,11 +7,15 @@
 
 struct row_bounds {
     int64_t keys;
+    bool pairs; /* set by the caller: weights are rounded to bf16, products are of pairs */
+    double function_factor; /* set by the caller: |ds'/ds| of the caller's function ... */
+    double function_offset; /* ... and the most that it adds; 0, 0 without one */
+
     double *magnitude; /* [Nk] |scale| sum |q_d k_d| */
-    double *score;     /* [Nk] absolute, of a score (and of a logit) */
+    double *score;     /* [Nk] absolute, of a score */
     double *weight;    /* [Nk] absolute, of a weight */
     double *o;         /* [Dv] absolute */
-    double lse, entropy, varentropy, participation, max_weight, max_score, max_logit;
+    double lse, lse_with_sink, entropy, varentropy, participation, max_weight, max_score, max_logit;
     double mass_self, mass_previous, mass_next, mass_first, mass_local;
     double mass_segments[ATTN_REF_MAX_SEGMENTS];
     double distance_mean, distance_variance;

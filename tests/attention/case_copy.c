@@ -1,15 +1,31 @@
-/* Cases made from others: the same values in another layout, one sequence of a batch. */
+/* Cases made from others: the same values in another layout, one sequence of a batch, lengths told
+ * otherwise. */
 #include "attention/attention_case.h"
 
-static void copy_values(const struct tensor *from, const attn_layout *from_layout, int64_t batch,
-                        const struct tensor *to, const attn_layout *to_layout)
+#include <stdlib.h>
+
+#include "attn_ref.h"
+
+/* What is to become of a case: sequences [first, first + count) of it. */
+struct copying {
+    const struct attention_case *from;
+    int64_t first, count;
+    attn_lengths lengths;
+    int64_t queries, keys; /* args.queries and keys of the copy */
+};
+
+static void copy_vectors(const struct copying *copying, struct attention_case *to,
+                         enum case_tensor which, int64_t heads, int64_t size)
 {
-    for (int64_t b = 0; b < to->extent[0]; b++)
-        for (int64_t h = 0; h < to->extent[1]; h++)
-            for (int64_t n = 0; n < to->extent[2]; n++)
-                memcpy(case_element(to, to_layout, b, h, n),
-                       case_element(from, from_layout, batch + b, h, n),
-                       (size_t)to->extent[3] * sizeof(float));
+    const struct attention_case *from = copying->from;
+    size_t bytes = (size_t)(size * (from->problem.q.dtype == ATTN_F32 ? 4 : 2));
+    for (int64_t b = 0; b < copying->count; b++) {
+        int64_t length = which == CASE_Q ? case_queries(to, b) : case_keys(to, b);
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t n = 0; n < length; n++)
+                memcpy(case_vector(to, which, b, h, n),
+                       case_vector(from, which, copying->first + b, h, n), bytes);
+    }
 }
 
 /* `count` elements from `first` on; NULL of NULL. */
@@ -22,45 +38,157 @@ static void *copy_array(const void *array, int64_t first, int64_t count, int64_t
     return copy;
 }
 
-/* Sequences [batch, batch + count) of `c`, laid out as `layouts` says, some statistics left out. */
-static struct attention_case *copy_case(const struct attention_case *c, const attn_problem *layouts,
-                                        int64_t batch, int64_t count, uint32_t without)
+/* An array over the queries (or keys) of each sequence, in the copy's own form. */
+static void *copy_places(const struct copying *copying, const struct attention_case *to,
+                         const void *array, bool along_keys, size_t size)
 {
-    attn_problem problem = c->problem;
+    const struct attention_case *from = copying->from;
+    bool ragged = to->problem.lengths >= ATTN_LENGTHS_RAGGED_I32;
+    int64_t most = along_keys ? to->args.keys : to->args.queries, total = to->args.batch * most;
+    if (!array)
+        return NULL;
+    for (int64_t b = total = ragged ? 0 : total; ragged && b < to->args.batch; b++)
+        total += along_keys ? case_keys(to, b) : case_queries(to, b);
+    char *copy = need((size_t)total, size);
+    for (int64_t b = 0; b < to->args.batch; b++) {
+        int64_t length = along_keys ? case_keys(to, b) : case_queries(to, b);
+        for (int64_t n = 0; n < length; n++) {
+            int64_t at = along_keys ? attn_ref_key_place(&to->problem, &to->args, b, n)
+                                    : attn_ref_query_place(&to->problem, &to->args, b, n);
+            int64_t then =
+                along_keys
+                    ? attn_ref_key_place(&from->problem, &from->args, copying->first + b, n)
+                    : attn_ref_query_place(&from->problem, &from->args, copying->first + b, n);
+            memcpy(copy + (size_t)at * size, (const char *)array + (size_t)then * size, size);
+        }
+    }
+    return copy;
+}
+
+struct listing {
+    const struct attention_case *from;
+};
+
+static bool listed_before(void *context, int64_t head, int64_t row, int64_t key)
+{
+    const struct attention_case *from = ((const struct listing *)context)->from;
+    int64_t rows = (from->args.queries + from->scores.block_rows - 1) / from->scores.block_rows;
+    const int64_t *starts = from->block_starts + head * rows + row;
+    for (int64_t at = starts[0]; at < starts[1]; at++)
+        if (from->block_indices[at] == key)
+            return true;
+    return false;
+}
+
+static const void *copy_pair_tensor(const struct pair_tensor *from, struct pair_tensor *to,
+                                    int64_t shift)
+{
+    *to = *from;
+    to->block = copy_array(from->block, 0, (int64_t)from->size, 1);
+    to->origin = from->origin + (size_t)shift;
+    return to->block ? to->block + to->origin : NULL;
+}
+
+static void copy_scores(const struct copying *copying, struct attention_case *to)
+{
+    const struct attention_case *from = copying->from;
+    const int64_t first = copying->first;
+    attn_scores_args *args = &to->scores_args;
+    if (!from->problem.scores)
+        return;
+    int64_t width = from->scores.bias == ATTN_F32 ? 4 : 2;
+    args->mask = copy_pair_tensor(&from->mask, &to->mask, first * from->scores.mask_stride[0]);
+    args->bias =
+        copy_pair_tensor(&from->bias, &to->bias, first * from->scores.bias_stride[0] * width);
+    args->alibi_slopes = to->alibi_slopes =
+        copy_array(from->alibi_slopes, 0, from->problem.heads, sizeof(float));
+    args->query_documents = to->query_documents =
+        copy_places(copying, to, from->query_documents, false, sizeof(int32_t));
+    args->key_documents = to->key_documents =
+        copy_places(copying, to, from->key_documents, true, sizeof(int32_t));
+    struct listing listing = {from};
+    if (from->block_starts)
+        case_make_blocks(to, listed_before, &listing);
+    to->function = from->function;
+    to->function.first += first;
+    to->function.poisons = from->function.poisons ? to : NULL;
+    to->scores.function_context = &to->function;
+}
+
+static void copy_masks(const struct copying *copying, struct attention_case *to)
+{
+    const struct attention_case *from = copying->from;
+    const int64_t first = copying->first, count = copying->count, heads = to->problem.heads;
+    const int64_t excluded = heads * to->problem.excluded_keys;
+    to->args.query_offset = to->query_offset = copy_array(from->query_offset, first, count, 8);
+    to->args.head_windows = to->head_windows =
+        copy_array(from->head_windows, 0, heads, sizeof(attn_window));
+    memcpy(to->args.prefix_lm_stride, from->args.prefix_lm_stride,
+           sizeof to->args.prefix_lm_stride);
+    int64_t prefix_at = first * from->args.prefix_lm_stride[0];
+    to->args.prefix_lm = to->prefix_lm =
+        copy_array(from->prefix_lm, prefix_at, from->args.batch * heads + 1 - prefix_at, 8);
+    to->args.excluded_keys = to->excluded_keys =
+        copy_array(from->excluded_keys, first * excluded, count * excluded, 8);
+    for (int64_t e = 0; to->excluded_keys && e < count * excluded; e++)
+        if (to->excluded_keys[e] >= to->args.keys)
+            to->excluded_keys[e] = -1;
+    to->args.sinks = to->sinks = copy_array(from->sinks, 0, heads, sizeof(float));
+    to->statistics.segment_ids = to->segment_ids =
+        copy_places(copying, to, from->segment_ids, true, 1);
+}
+
+/* Laid out as `layouts` says, some statistics left out. */
+static struct attention_case *copy_case(const struct copying *copying, const attn_problem *layouts,
+                                        uint32_t without)
+{
+    const struct attention_case *from = copying->from;
+    attn_problem problem = from->problem;
+    problem.lengths = copying->lengths;
     problem.q = layouts->q, problem.k = layouts->k;
     problem.v = layouts->v, problem.o = layouts->o;
-    attn_statistics_wanted wanted = c->wanted;
+    attn_statistics_wanted wanted = from->wanted;
     wanted.set &= ~without;
-    struct case_options options = {.batch = count,
-                                   .queries = c->args.queries,
-                                   .keys = c->args.keys,
-                                   .wanted = c->problem.statistics ? &wanted : NULL,
-                                   .without_o = !c->args.o,
-                                   .without_lse = !c->args.lse};
-    struct attention_case *n = case_create(&problem, &options);
-    n->seed = c->seed, n->values = c->values;
-    copy_values(&c->q, &c->problem.q, batch, &n->q, &problem.q);
-    copy_values(&c->k, &c->problem.k, batch, &n->k, &problem.k);
-    copy_values(&c->v, &c->problem.v, batch, &n->v, &problem.v);
-
-    int64_t heads = problem.heads, excluded = heads * problem.excluded_keys;
-    n->args.query_offset = n->query_offset = copy_array(c->query_offset, batch, count, 8);
-    n->args.head_windows = n->head_windows =
-        copy_array(c->head_windows, 0, heads, sizeof(attn_window));
-    memcpy(n->args.prefix_lm_stride, c->args.prefix_lm_stride, sizeof n->args.prefix_lm_stride);
-    int64_t prefix_at = batch * c->args.prefix_lm_stride[0];
-    n->args.prefix_lm = n->prefix_lm =
-        copy_array(c->prefix_lm, prefix_at, c->args.batch * heads + 1 - prefix_at, 8);
-    n->args.excluded_keys = n->excluded_keys =
-        copy_array(c->excluded_keys, batch * excluded, count * excluded, 8);
-    n->statistics.segment_ids = n->segment_ids =
-        copy_array(c->segment_ids, batch * c->args.keys, count * c->args.keys, 1);
-    return n;
+    int64_t *query_lengths = need((size_t)copying->count, sizeof *query_lengths);
+    int64_t *key_lengths = need((size_t)copying->count, sizeof *key_lengths);
+    problem.total_queries = problem.total_keys = 0;
+    for (int64_t b = 0; b < copying->count; b++) {
+        query_lengths[b] = case_queries(from, copying->first + b);
+        key_lengths[b] = case_keys(from, copying->first + b);
+        if (problem.lengths >= ATTN_LENGTHS_RAGGED_I32) {
+            problem.total_queries += query_lengths[b];
+            problem.total_keys += key_lengths[b];
+        }
+    }
+    struct case_options options = {.batch = copying->count,
+                                   .queries = copying->queries,
+                                   .keys = copying->keys,
+                                   .query_lengths = query_lengths,
+                                   .key_lengths = key_lengths,
+                                   .wanted = from->problem.statistics ? &wanted : NULL,
+                                   .without_o = !from->args.o,
+                                   .without_lse = !from->args.lse,
+                                   .with_lse_with_sink = from->args.lse_with_sink};
+    struct attention_case *to = case_create(&problem, &options);
+    free(query_lengths);
+    free(key_lengths);
+    to->seed = from->seed, to->values = from->values;
+    copy_vectors(copying, to, CASE_Q, problem.heads, problem.head_size);
+    copy_vectors(copying, to, CASE_K, problem.heads ? problem.kv_heads : 0, problem.head_size);
+    copy_vectors(copying, to, CASE_V, problem.heads ? problem.kv_heads : 0, problem.head_size_v);
+    copy_masks(copying, to);
+    copy_scores(copying, to);
+    return to;
 }
 
 struct attention_case *case_in_layouts(const struct attention_case *c, const attn_problem *layouts)
 {
-    struct attention_case *n = copy_case(c, layouts, 0, c->args.batch, 0);
+    struct copying copying = {.from = c,
+                              .count = c->args.batch,
+                              .lengths = c->problem.lengths,
+                              .queries = c->args.queries,
+                              .keys = c->args.keys};
+    struct attention_case *n = copy_case(&copying, layouts, 0);
     for (int64_t w = 0; w < c->statistics.weights_count; w++)
         case_request_weights(n, c->requests[w].batch, c->requests[w].head, c->requests[w].row_begin,
                              c->requests[w].row_end);
@@ -69,7 +197,53 @@ struct attention_case *case_in_layouts(const struct attention_case *c, const att
     return n;
 }
 
+static const uint32_t requests = ATTN_STAT_WEIGHTS | ATTN_STAT_PAIRS;
+
 struct attention_case *case_of_sequence(const struct attention_case *c, int64_t batch)
 {
-    return copy_case(c, &c->problem, batch, 1, ATTN_STAT_WEIGHTS | ATTN_STAT_PAIRS);
+    struct copying copying = {.from = c,
+                              .first = batch,
+                              .count = 1,
+                              .lengths = c->problem.lengths,
+                              .queries = c->args.queries,
+                              .keys = c->args.keys};
+    return copy_case(&copying, &c->problem, requests);
+}
+
+/* Contiguous tensors of `queries` and `keys` rows (the plan's most), of the case's dtypes. */
+static attn_problem contiguous(const struct attention_case *c, int64_t queries, int64_t keys)
+{
+    attn_problem p = c->problem;
+    p.q = attn_layout_bhsd(p.q.dtype, p.heads, queries, p.head_size);
+    p.k = attn_layout_bhsd(p.k.dtype, p.kv_heads, keys, p.head_size);
+    p.v = attn_layout_bshd(p.v.dtype, p.kv_heads, keys, p.head_size_v);
+    p.o = attn_layout_bshd(p.o.dtype, p.heads, queries, p.head_size_v);
+    return p;
+}
+
+struct attention_case *case_with_lengths(const struct attention_case *c, attn_lengths lengths)
+{
+    int64_t queries = c->problem.queries, keys = c->problem.keys;
+    if (lengths >= ATTN_LENGTHS_RAGGED_I32)
+        for (int64_t b = queries = keys = 0; b < c->args.batch; b++)
+            queries += case_queries(c, b), keys += case_keys(c, b);
+    attn_problem layouts = contiguous(c, queries, keys);
+    struct copying copying = {.from = c,
+                              .count = c->args.batch,
+                              .lengths = lengths,
+                              .queries = c->args.queries,
+                              .keys = c->args.keys};
+    return copy_case(&copying, &layouts, requests);
+}
+
+struct attention_case *case_alone(const struct attention_case *c, int64_t batch)
+{
+    struct copying copying = {.from = c,
+                              .first = batch,
+                              .count = 1,
+                              .lengths = ATTN_LENGTHS_EQUAL,
+                              .queries = case_queries(c, batch),
+                              .keys = case_keys(c, batch)};
+    attn_problem layouts = contiguous(c, c->problem.queries, c->problem.keys);
+    return copy_case(&copying, &layouts, requests);
 }

@@ -19,18 +19,18 @@ static int64_t random_head_size(struct random *random)
                                       : random_between(random, 25, 140);
 }
 
-static attn_layout random_strides(struct random *random, int64_t b, int64_t h, int64_t n, int64_t d,
-                                  bool broadcasts)
+static attn_layout random_strides(struct random *random, attn_dtype dtype, int64_t b, int64_t h,
+                                  int64_t n, int64_t d, bool broadcasts)
 {
     if (random_chance(random, 0.3))
-        return attn_layout_bhsd(ATTN_F32, h, n, d);
+        return attn_layout_bhsd(dtype, h, n, d);
     if (random_chance(random, 0.3))
-        return attn_layout_bshd(ATTN_F32, h, n, d);
+        return attn_layout_bshd(dtype, h, n, d);
     static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                      {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     const int *order = orders[random_between(random, 0, 5)];
     int64_t extent[3] = {b, h, n};
-    attn_layout layout = {ATTN_F32, {0, 0, 0, 1}};
+    attn_layout layout = {dtype, {0, 0, 0, 1}};
     int64_t step = d + random_between(random, 0, 1) * random_between(random, 0, 9);
     for (int a = 0; a < 3; a++) {
         int axis = order[a];
@@ -46,16 +46,20 @@ static attn_layout random_strides(struct random *random, int64_t b, int64_t h, i
 
 void case_random_layouts(attn_problem *p, struct random *random, bool broadcasts)
 {
-    p->q = random_strides(random, p->batch, p->heads, p->queries, p->head_size, broadcasts);
-    p->k = random_strides(random, p->batch, p->kv_heads, p->keys, p->head_size, broadcasts);
-    p->v = random_strides(random, p->batch, p->kv_heads, p->keys, p->head_size_v, broadcasts);
-    p->o = random_strides(random, p->batch, p->heads, p->queries, p->head_size_v, false);
+    const bool ragged = p->lengths >= ATTN_LENGTHS_RAGGED_I32;
+    const int64_t b = ragged ? 1 : p->batch;
+    const int64_t nq = ragged ? p->total_queries : p->queries;
+    const int64_t nk = ragged ? p->total_keys : p->keys;
+    p->q = random_strides(random, p->q.dtype, b, p->heads, nq, p->head_size, broadcasts);
+    p->k = random_strides(random, p->k.dtype, b, p->kv_heads, nk, p->head_size, broadcasts);
+    p->v = random_strides(random, p->v.dtype, b, p->kv_heads, nk, p->head_size_v, broadcasts);
+    p->o = random_strides(random, p->o.dtype, b, p->heads, nq, p->head_size_v, false);
 }
 
 void case_pack(attn_problem *p)
 {
     int64_t width = p->heads * p->head_size + p->kv_heads * (p->head_size + p->head_size_v);
-    attn_layout qk = {ATTN_F32, {p->queries * width, p->head_size, width, 1}};
+    attn_layout qk = {p->q.dtype, {p->queries * width, p->head_size, width, 1}};
     p->q = p->k = p->v = qk;
     p->v.stride[1] = p->head_size_v;
 }
@@ -148,6 +152,48 @@ static void random_score_rules(attn_problem *p, struct random *random)
     p->excluded_keys = random_chance(random, 0.2) ? random_between(random, 1, 5) : 0;
 }
 
+/* Strides of rows of `row`, in any order, some of them 0, some backwards. */
+static void random_pair_strides(int64_t stride[3], const attn_problem *p,
+                                const struct case_options *options, int64_t row,
+                                struct random *random)
+{
+    const int64_t extent[3] = {options->batch, p->heads, options->queries};
+    int64_t step = row + random_between(random, 0, 1) * random_between(random, 0, 9);
+    int64_t first = random_between(random, 0, 2);
+    for (int64_t turn = first; turn < first + 3; turn++) {
+        int64_t axis = turn % 3;
+        stride[axis] = random_chance(random, 0.1) ? -step : step;
+        if (random_chance(random, axis == 2 ? 0.1 : 0.4))
+            stride[axis] = 0;
+        else
+            step *= extent[axis] > 0 ? extent[axis] : 1;
+    }
+}
+
+static attn_scores random_scores(const attn_problem *p, const struct case_options *options,
+                                 struct random *random)
+{
+    static const int64_t blocks[] = {1, 2, 3, 7, 16, 32, 48, 64, 100, 128, 1000};
+    attn_scores s = attn_scores_init();
+    if (random_chance(random, 0.4)) {
+        s.mask = random_chance(random, 0.5) ? ATTN_MASK_BYTES : ATTN_MASK_BITS;
+        random_pair_strides(s.mask_stride, p, options,
+                            s.mask == ATTN_MASK_BITS ? (options->keys + 7) / 8 : options->keys,
+                            random);
+    }
+    if (random_chance(random, 0.35)) {
+        s.bias = random_chance(random, 0.5) ? ATTN_F32 : p->q.dtype;
+        random_pair_strides(s.bias_stride, p, options, options->keys, random);
+    }
+    s.alibi = random_chance(random, 0.3);
+    s.documents = random_chance(random, 0.2);
+    if (random_chance(random, 0.25))
+        s.block_rows = pick(random, blocks, 11), s.block_keys = pick(random, blocks, 11);
+    if (random_chance(random, 0.15))
+        s.function = case_score_function;
+    return s;
+}
+
 static attn_statistics_wanted random_wanted(struct random *random)
 {
     uint32_t all = (1u << 23) - 1;
@@ -206,7 +252,8 @@ static void random_requests(struct attention_case *c, struct random *random)
     int64_t batch = c->args.batch, heads = c->problem.heads;
     int64_t nq = c->args.queries, nk = c->args.keys;
     if (c->wanted.set & ATTN_STAT_MASS_SEGMENTS) {
-        size_t count = (size_t)(batch * nk);
+        const bool ragged = c->problem.lengths >= ATTN_LENGTHS_RAGGED_I32;
+        size_t count = (size_t)(ragged ? c->k.extent[2] : batch * nk);
         c->statistics.segment_ids = c->segment_ids = need(count, 1);
         for (size_t i = 0; i < count; i++)
             c->segment_ids[i] = (uint8_t)random_between(random, 0, c->wanted.segments - 1);
@@ -215,18 +262,21 @@ static void random_requests(struct attention_case *c, struct random *random)
         return;
     int64_t requests = random_between(random, 0, 3);
     for (int64_t w = 0; c->wanted.set & ATTN_STAT_WEIGHTS && w < requests; w++) {
-        int64_t begin = random_between(random, 0, nq), end = random_between(random, begin, nq);
+        int64_t b = w % batch, rows = case_queries(c, b);
+        int64_t begin = random_between(random, 0, rows), end = random_between(random, begin, rows);
         if (random_chance(random, 0.3))
-            begin = 0, end = nq;
-        case_request_weights(c, random_between(random, 0, batch - 1),
-                             random_between(random, 0, heads - 1), begin, end);
+            begin = 0, end = rows;
+        case_request_weights(c, b, random_between(random, 0, heads - 1), begin, end);
     }
     int64_t pairs = nq * nk == 0 ? 0 : random_between(random, 0, CASE_MAX_PAIRS);
     for (int64_t n = 0; c->wanted.set & ATTN_STAT_PAIRS && n < pairs; n++) {
         int64_t b = random_between(random, 0, batch - 1);
         int64_t h = random_between(random, 0, heads - 1);
-        int64_t i = random_between(random, 0, nq - 1);
-        case_request_pair(c, (attn_pair){b, h, i, random_between(random, 0, nk - 1)});
+        int64_t rows = case_queries(c, b), keys = case_keys(c, b);
+        if (rows * keys == 0)
+            continue;
+        int64_t i = random_between(random, 0, rows - 1);
+        case_request_pair(c, (attn_pair){b, h, i, random_between(random, 0, keys - 1)});
     }
 }
 
@@ -239,9 +289,11 @@ static void rising_keys(struct attention_case *c)
     for (int64_t b = 0; b < c->k.extent[0]; b++)
         for (int64_t h = 0; h < c->k.extent[1]; h++)
             for (int64_t j = 0; j < c->k.extent[2]; j++)
-                for (int64_t d = 0; d < c->k.extent[3]; d++)
-                    case_element(&c->k, &c->problem.k, b, h, j)[d] *=
-                        0.3f + 3.0f * (float)j / (float)c->k.extent[2];
+                for (int64_t d = 0; d < c->k.extent[3]; d++) {
+                    double rise = 0.3 + 3.0 * (double)j / (double)c->k.extent[2];
+                    double before = case_get(&c->k, &c->problem.k, b, h, j, d);
+                    case_set(&c->k, &c->problem.k, b, h, j, d, rise * before);
+                }
 }
 
 static void random_values(struct attention_case *c, struct random *random)
@@ -258,27 +310,70 @@ static void random_values(struct attention_case *c, struct random *random)
         rising_keys(c);
 }
 
-struct attention_case *case_random(uint64_t seed, enum case_size size)
+/* bf16 and f16 as often as f32, o of the same dtype or f32. */
+static void random_dtypes(attn_problem *p, struct random *random)
+{
+    attn_dtype dtype = (attn_dtype)random_between(random, ATTN_F32, ATTN_F16);
+    p->q.dtype = p->k.dtype = p->v.dtype = p->o.dtype = dtype;
+    if (random_chance(random, 0.4))
+        p->o.dtype = ATTN_F32;
+}
+
+/* Lengths up to `most`, often that or 0. */
+static void random_lengths(int64_t *lengths, int64_t count, int64_t most, struct random *random)
+{
+    for (int64_t b = 0; b < count; b++)
+        lengths[b] = random_chance(random, 0.15)   ? 0
+                     : random_chance(random, 0.25) ? most
+                                                   : random_between(random, 0, most);
+}
+
+static struct attention_case *make_random(uint64_t seed, enum case_size size, bool everything)
 {
     struct random random = {seed * UINT64_C(0x2545f4914f6cdd1d) + (uint64_t)size};
+    struct random more = {seed * UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)size + 7};
     attn_problem problem;
+    attn_scores scores;
     random_shape(&problem, &random, size);
     random_score_rules(&problem, &random);
+    if (everything) {
+        random_dtypes(&problem, &more);
+        if (random_chance(&more, 0.45))
+            problem.lengths =
+                (attn_lengths)random_between(&more, ATTN_LENGTHS_PADDED, ATTN_LENGTHS_RAGGED_I64);
+        problem.sinks = random_chance(&more, 0.25);
+        if (random_chance(&more, 0.6))
+            problem.scores = &scores;
+    }
     struct case_options options = case_options_init(&problem);
-    options.packed = problem.queries == problem.keys && random_chance(&random, 0.3);
-    case_random_layouts(&problem, &random, true);
-    if (options.packed)
-        case_pack(&problem);
+    options.packed = problem.queries == problem.keys && problem.lengths == ATTN_LENGTHS_EQUAL &&
+                     random_chance(&random, 0.3);
     if (random_chance(&random, 0.4)) { /* lengths below the maxima */
         options.batch = random_between(&random, 0, problem.batch);
         options.queries = random_between(&random, problem.queries / 2, problem.queries);
         options.keys = options.packed ? options.queries
                                       : random_between(&random, problem.keys / 2, problem.keys);
     }
+    int64_t query_lengths[8], key_lengths[8]; /* batches are smaller */
+    random_lengths(query_lengths, options.batch, options.queries, &more);
+    random_lengths(key_lengths, options.batch, options.keys, &more);
+    options.query_lengths = query_lengths, options.key_lengths = key_lengths;
+    for (int64_t b = 0; problem.lengths >= ATTN_LENGTHS_RAGGED_I32 && b < options.batch; b++) {
+        problem.total_queries += query_lengths[b];
+        problem.total_keys += key_lengths[b];
+    }
+    if (problem.lengths >= ATTN_LENGTHS_RAGGED_I32 && random_chance(&more, 0.3))
+        problem.total_queries += 5, problem.total_keys += 9;
+    case_random_layouts(&problem, &random, true);
+    if (options.packed)
+        case_pack(&problem);
+    if (problem.scores)
+        scores = random_scores(&problem, &options, &more);
     attn_statistics_wanted wanted = random_wanted(&random);
     options.wanted = random_chance(&random, 0.7) ? &wanted : NULL;
     options.without_o = random_chance(&random, 0.2);
     options.without_lse = random_chance(&random, 0.3);
+    options.with_lse_with_sink = problem.sinks && random_chance(&more, 0.7);
     options.give_ignored = random_chance(&random, 0.1);
     struct attention_case *c = case_create(&problem, &options);
     c->seed = seed;
@@ -286,7 +381,19 @@ struct attention_case *case_random(uint64_t seed, enum case_size size)
     random_masks(c, &random);
     random_requests(c, &random);
     random_values(c, &random);
+    if (everything)
+        case_random_scores(c, &more);
     if (!c->args.o && random_chance(&random, 0.5))
         c->args.v = NULL;
     return c;
+}
+
+struct attention_case *case_random(uint64_t seed, enum case_size size)
+{
+    return make_random(seed, size, false);
+}
+
+struct attention_case *case_random_all(uint64_t seed, enum case_size size)
+{
+    return make_random(seed, size, true);
 }

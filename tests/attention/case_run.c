@@ -5,9 +5,54 @@
 
 static void describe_layout(const char *name, const attn_layout *layout, FILE *file)
 {
-    fprintf(file, " %s(%lld %lld %lld %lld)", name, (long long)layout->stride[0],
-            (long long)layout->stride[1], (long long)layout->stride[2],
-            (long long)layout->stride[3]);
+    static const char *const dtypes[] = {"?", "f32", "bf16", "f16"};
+    fprintf(file, " %s %s(%lld %lld %lld %lld)", dtypes[layout->dtype], name,
+            (long long)layout->stride[0], (long long)layout->stride[1],
+            (long long)layout->stride[2], (long long)layout->stride[3]);
+}
+
+static void describe_strides(const char *name, const int64_t stride[3], FILE *file)
+{
+    fprintf(file, " %s (%lld %lld %lld)", name, (long long)stride[0], (long long)stride[1],
+            (long long)stride[2]);
+}
+
+static void describe_lengths(const struct attention_case *c, FILE *file)
+{
+    static const char *const names[] = {"", "padded", "ragged i32", "ragged i64"};
+    if (c->problem.lengths == ATTN_LENGTHS_EQUAL)
+        return;
+    fprintf(file, "  lengths %s:", names[c->problem.lengths]);
+    for (int64_t b = 0; b < c->args.batch; b++)
+        fprintf(file, " %lld/%lld", (long long)case_queries(c, b), (long long)case_keys(c, b));
+    fprintf(file, "\n");
+}
+
+static void describe_scores(const struct attention_case *c, FILE *file)
+{
+    const attn_scores *s = &c->scores;
+    for (int64_t h = 0; c->sinks && h < c->problem.heads; h++)
+        fprintf(file, "%s %g", h ? "" : "  sinks", (double)c->sinks[h]);
+    if (c->sinks)
+        fprintf(file, "\n");
+    if (!c->problem.scores)
+        return;
+    fprintf(file, "  scores:");
+    if (s->mask)
+        describe_strides(s->mask == ATTN_MASK_BITS ? "bits" : "bytes", s->mask_stride, file);
+    if (s->bias)
+        describe_strides(s->bias == ATTN_F32 ? "f32 bias" : "narrow bias", s->bias_stride, file);
+    for (int64_t h = 0; s->alibi && h < c->problem.heads; h++)
+        fprintf(file, " slope %g", (double)c->alibi_slopes[h]);
+    if (s->documents)
+        fprintf(file, " documents");
+    if (s->block_rows)
+        fprintf(file, " blocks of %lld x %lld", (long long)s->block_rows, (long long)s->block_keys);
+    if (s->function)
+        fprintf(file, " function (%g s + %g noise, hides 1/%lld%s)", c->function.factor,
+                c->function.offset, (long long)c->function.hides,
+                c->function.poisons ? ", NaN where hidden" : "");
+    fprintf(file, "\n");
 }
 
 void case_describe(const struct attention_case *c, FILE *file)
@@ -38,6 +83,8 @@ void case_describe(const struct attention_case *c, FILE *file)
         fprintf(file, " prefix_lm, strides (%lld %lld)", (long long)a->prefix_lm_stride[0],
                 (long long)a->prefix_lm_stride[1]);
     fprintf(file, " excluded keys %lld\n", (long long)p->excluded_keys);
+    describe_lengths(c, file);
+    describe_scores(c, file);
     fprintf(file,
             "  statistics %s set 0x%x first %d local %d segments %d top %d; o %s, lse %s, %s; %s\n",
             p->statistics ? "yes" : "no", p->statistics ? (unsigned)c->wanted.set : 0,
@@ -79,4 +126,14 @@ attn_status case_run(struct attention_case *c, const attn_executor *executor, at
         status = case_run_plan(c, plan, executor, error);
     attn_plan_destroy(plan);
     return status;
+}
+
+bool case_multiplies_pairs(const struct attention_case *c)
+{
+    char text[2048] = "";
+    attn_plan *plan = NULL;
+    if (attn_plan_create(&plan, &c->problem, NULL) == ATTN_OK)
+        attn_plan_explain(plan, text, sizeof text);
+    attn_plan_destroy(plan);
+    return strstr(text, "multiplied in pairs") != NULL;
 }

@@ -1,6 +1,8 @@
-/* Random problems against the specification: shapes, layouts, masks, statistics, executors, each output
- * within bounds derived from the data. A failing case prints its description and its seed;
- *     ATTN_CHECK_SEED=<seed> ATTN_CHECK_SIZE=<0 small, 1 large, 2 wide> test_check_forward
+/* Random problems against the specification: dtypes, shapes, layouts, lengths, masks, what shapes scores,
+ * sinks, statistics, executors, each output within bounds derived from the data. A failing case prints its
+ * description and its seed;
+ *     ATTN_CHECK_SEED=<seed> ATTN_CHECK_SIZE=<0 small, 1 large, 2 wide; 3, 4, 5 with everything> \
+ *         test_check_forward
  * runs that case alone. */
 #include "attention/attention_case.h"
 #include "attention/compare.h"
@@ -30,10 +32,14 @@ static const attn_executor *executor_of(uint64_t seed, struct ordered_executor *
     }
 }
 
-static int run_one(uint64_t seed, enum case_size size)
+enum { EVERYTHING = 3 }; /* added to a size: case_random_all */
+
+static int run_one(uint64_t seed, int size)
 {
     struct ordered_executor own;
-    struct attention_case *c = case_random(seed, size);
+    struct attention_case *c = size >= EVERYTHING
+                                   ? case_random_all(seed, (enum case_size)(size - EVERYTHING))
+                                   : case_random(seed, (enum case_size)size);
     attn_error error;
     attn_status status = case_run(c, executor_of(seed, &own), &error);
     int faults = 0;
@@ -48,11 +54,11 @@ static int run_one(uint64_t seed, enum case_size size)
     return faults;
 }
 
-static void run_many(uint64_t first, int64_t count, enum case_size size)
+static void run_many(uint64_t first, int64_t count, int size)
 {
     const char *seed = getenv("ATTN_CHECK_SEED"), *asked = getenv("ATTN_CHECK_SIZE");
     if (seed) {
-        if (asked && atoi(asked) == (int)size)
+        if (asked && atoi(asked) == size)
             assert_int_equal(run_one(strtoull(seed, NULL, 10), size), 0);
         return;
     }
@@ -60,25 +66,43 @@ static void run_many(uint64_t first, int64_t count, enum case_size size)
     for (int64_t i = 0; i < path_cases(count) && failed < 5; i++)
         failed += run_one(first + (uint64_t)i, size) != 0;
     if (failed)
-        fail_msg("%d cases differ from the specification (size %d)", failed, (int)size);
+        fail_msg("%d cases differ from the specification (size %d)", failed, size);
 }
 
 static void small_cases(void **state)
 {
     (void)state;
-    run_many(1000000, 2500, CASE_SMALL);
+    run_many(1000000, 600, CASE_SMALL);
 }
 
 static void large_cases(void **state)
 {
     (void)state;
-    run_many(2000000, 24, CASE_LARGE);
+    run_many(2000000, 8, CASE_LARGE);
 }
 
 static void wide_heads(void **state)
 {
     (void)state;
-    run_many(3000000, 24, CASE_WIDE);
+    run_many(3000000, 6, CASE_WIDE);
+}
+
+static void small_everything(void **state)
+{
+    (void)state;
+    run_many(4000000, 2500, EVERYTHING + CASE_SMALL);
+}
+
+static void large_everything(void **state)
+{
+    (void)state;
+    run_many(5000000, 24, EVERYTHING + CASE_LARGE);
+}
+
+static void wide_everything(void **state)
+{
+    (void)state;
+    run_many(6000000, 10, EVERYTHING + CASE_WIDE);
 }
 
 int main(void)
@@ -87,9 +111,9 @@ int main(void)
     if (status != 0)
         return status;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(small_cases),
-        cmocka_unit_test(large_cases),
-        cmocka_unit_test(wide_heads),
+        cmocka_unit_test(small_cases),      cmocka_unit_test(large_cases),
+        cmocka_unit_test(wide_heads),       cmocka_unit_test(small_everything),
+        cmocka_unit_test(large_everything), cmocka_unit_test(wide_everything),
     };
     status = cmocka_run_group_tests_name("check_forward", tests, NULL, NULL);
     record_print(&record);

@@ -22,7 +22,7 @@ struct bench {
     float *queries, *keys, *values, *output, *scores, *fresh, *rescale;
     uint8_t *visible;
     struct attn_row *row;
-    int16_t first[ATTN_BLOCK_GROUPS], panels[ATTN_BLOCK_GROUPS], last[ATTN_BLOCK_GROUPS];
+    int16_t first[ATTN_BLOCK_GROUPS], vectors[ATTN_BLOCK_GROUPS], last[ATTN_BLOCK_GROUPS];
     float reference[ROWS], inverse[ROWS], sums[KEYS];
     struct attn_row_extras extras;
     void (*softmax)(struct attn_softmax_call *);
@@ -54,9 +54,9 @@ static void run_scores(struct bench *b)
                                     .steps = attn_kernels_steps(kernels, b->head_size),
                                     .scale = 0.1f,
                                     .rows = ROWS,
-                                    .panels = KEYS / kernels->columns,
-                                    .panel_first = b->first,
-                                    .panel_last = b->panels,
+                                    .vectors = KEYS / kernels->lanes,
+                                    .vector_first = b->first,
+                                    .vector_last = b->vectors,
                                     .scores = b->scores};
     kernels->scores(&call);
 }
@@ -282,7 +282,7 @@ void bench_kernels(double peak_gflops)
     b.row = zeros(ROWS, sizeof *b.row);
     b.extras = (struct attn_row_extras){.max_key = true, .masses = true, .distances = true};
     for (int g = 0; g < ATTN_BLOCK_GROUPS; g++)
-        b.panels[g] = (int16_t)(KEYS / kernels->columns), b.last[g] = KEYS;
+        b.vectors[g] = (int16_t)(KEYS / kernels->lanes), b.last[g] = KEYS;
     for (int i = 0; i < ROWS * ATTN_SCORE_STRIDE; i++)
         b.fresh[i] = (float)random_normal(&random);
     for (int h = 0; h < 3; h++) {

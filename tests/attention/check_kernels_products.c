@@ -62,13 +62,11 @@ static void compare_scores(const struct attn_scores_call *call, int64_t d, doubl
     for (int r = 0; r < call->rows; r++)
         for (int j = 0; j < ATTN_SCORE_STRIDE; j++) {
             const float *got = call->scores + (int64_t)r * ATTN_SCORE_STRIDE + j;
-            int g = r / rows, panel = j / columns;
-            if (panel < call->panel_first[g] || panel >= call->panel_last[g]) {
+            int g = r / rows, panel = j / columns, vector = j / kernels->lanes;
+            if (vector < call->vector_first[g] || vector >= call->vector_last[g]) {
                 assert_true(untouched(got, sizeof *got));
                 continue;
             }
-            if (call->half_panel && panel == call->panels - 1 && j % columns >= columns / 2)
-                continue; /* anything */
             double sum = 0, size = 0;
             for (int64_t t = 0; t < d; t++) {
                 double product =
@@ -86,7 +84,7 @@ static void compare_scores(const struct attn_scores_call *call, int64_t d, doubl
  * in every batch rest on. */
 static void compare_alone(const struct attn_scores_call *call, int row)
 {
-    const int rows = kernels->rows, columns = kernels->columns, g = row / rows;
+    const int rows = kernels->rows, g = row / rows;
     float *queries = fenced((size_t)(call->steps * rows) * sizeof *queries);
     for (int64_t t = 0; t < call->steps; t++)
         for (int j = 0; j < rows; j++)
@@ -95,11 +93,11 @@ static void compare_alone(const struct attn_scores_call *call, int row)
     struct attn_scores_call alone = *call;
     alone.queries = queries;
     alone.rows = 1;
-    alone.panel_first += g, alone.panel_last += g;
+    alone.vector_first += g, alone.vector_last += g;
     alone.scores = fenced((size_t)(rows * ATTN_SCORE_STRIDE) * sizeof(float));
     kernels->scores(&alone);
     const float *whole = call->scores + (int64_t)row * ATTN_SCORE_STRIDE;
-    for (int j = 0; j < call->panels * columns - (call->half_panel ? columns / 2 : 0); j++)
+    for (int j = 0; j < call->vectors * kernels->lanes; j++)
         assert_memory_equal(&alone.scores[j], &whole[j], sizeof *whole);
 }
 
@@ -116,17 +114,17 @@ void check_scores(void **state)
         const int used = (int)random_between(&random, 0, GROUPS_MOST * rows);
         const int groups = (used + rows - 1) / rows;
         const int panels = (int)random_between(&random, 1, PANELS_MOST);
-        const struct runs runs = random_runs(&random, panels, 1);
+        const int vectors = 2 * panels - random_chance(&random, 0.5);
+        const struct runs runs = random_runs(&random, vectors, 1);
         struct attn_scores_call call = {
             .queries = operand(&random, groups, steps, rows, lone, spread),
             .keys = operand(&random, panels, steps, columns, lone, spread),
             .steps = steps,
             .scale = 0.37f,
             .rows = used,
-            .panels = panels,
-            .half_panel = random_chance(&random, 0.3),
-            .panel_first = runs.first,
-            .panel_last = runs.last,
+            .vectors = vectors,
+            .vector_first = runs.first,
+            .vector_last = runs.last,
             .scores = fenced((size_t)(groups * rows * ATTN_SCORE_STRIDE) * sizeof(float)),
         };
         kernels->scores(&call);
@@ -135,15 +133,16 @@ void check_scores(void **state)
             compare_alone(&call, row);
 
         /* a NaN in one key reaches that key's column and no other */
-        const int panel = runs.first[0], bad = (int)random_between(&random, 0, columns / 2 - 1);
-        if (used > 0 && runs.last[0] > panel) {
-            int64_t at =
-                operand_index(panel, steps, random_between(&random, 0, d - 1), columns, bad);
+        const int bad =
+            runs.first[0] * kernels->lanes + (int)random_between(&random, 0, kernels->lanes - 1);
+        if (used > 0 && runs.last[0] > runs.first[0]) {
+            int64_t at = operand_index(bad / columns, steps, random_between(&random, 0, d - 1),
+                                       columns, bad % columns);
             set_element((float *)(uintptr_t)call.keys, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32,
                         at, NAN);
             kernels->scores(&call);
             compare_scores(&call, d, spread);
-            assert_true(isnan(call.scores[panel * columns + bad]));
+            assert_true(isnan(call.scores[bad]));
         }
         release();
     }

@@ -65,11 +65,11 @@ static void one_block(struct random *random, struct run_of_blocks *run, int bloc
                                                   .first_keys = FIRST_KEYS,
                                                   .local_distance = LOCAL,
                                                   .top_keys = TOP};
-    const int columns = kernels->columns, panels = run->keys / columns;
+    const int lanes = kernels->lanes, vectors = run->keys / lanes;
     int16_t first[GROUPS_MOST], last[GROUPS_MOST];
     for (int g = 0; g < GROUPS_MOST; g++) {
-        first[g] = (int16_t)(random_between(random, 0, panels) * columns);
-        last[g] = (int16_t)(random_between(random, first[g] / columns, panels) * columns);
+        first[g] = (int16_t)(random_between(random, 0, vectors) * lanes);
+        last[g] = (int16_t)(random_between(random, first[g] / lanes, vectors) * lanes);
         if (random_chance(random, 0.4))
             first[g] = 0, last[g] = (int16_t)run->keys;
     }

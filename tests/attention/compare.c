@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "attn_ref.h"
+
 enum { PRINTED_FAULTS = 6 };
 
 static void __attribute__((format(printf, 2, 3)))
@@ -77,21 +79,43 @@ struct comparison {
     bool *column_unknown; /* [Nk] a viewer is poisoned or skipped */
 };
 
+/* Half a unit in the last place of a dtype at x: what rounding a result to it may cost. */
+static double half_ulp(attn_dtype dtype, double x)
+{
+    int exponent;
+    frexp(x, &exponent);
+    if (dtype == ATTN_BF16) /* 8 digits, down to 2^-133 */
+        return fmax(ldexp(1, exponent - 9), 0x1p-134);
+    if (dtype == ATTN_F16) /* 11 digits, down to 2^-24 */
+        return fmax(ldexp(1, exponent - 12), 0x1p-25);
+    return 0; /* f32: record_check's own */
+}
+
+/* Beyond this a result may round to infinity. */
+static double largest_of(attn_dtype dtype)
+{
+    return dtype == ATTN_F16 ? 65520 : dtype == ATTN_BF16 ? 0x1.ffp127 : INFINITY;
+}
+
 /* NaN or Inf where the exact result has one, whatever the weight rounds to; else within the bound. */
 static void check_output(struct comparison *x)
 {
-    const attn_layout *layout = &x->c->problem.o;
     const attn_ref_row *row = &x->row;
+    const attn_dtype dtype = x->c->problem.o.dtype;
     if (!x->c->args.o)
         return;
-    const float *o = (const float *)x->c->args.o + row->batch * layout->stride[0] +
-                     row->head * layout->stride[1] + row->query * layout->stride[2];
+    const char *name = dtype == ATTN_F32    ? x->bounds.pairs ? "o of pairs" : "o"
+                       : dtype == ATTN_BF16 ? x->bounds.pairs ? "bf16 o of pairs" : "bf16 o"
+                                            : "f16 o";
     for (int64_t d = 0; d < x->c->problem.head_size_v; d++) {
-        double got = (double)o[d];
-        if (isinf(x->bounds.o[d]) && isfinite(row->o[d]))
+        double got = case_output(x->c, row->batch, row->head, row->query, d);
+        double bound = x->bounds.o[d], most = fabs(row->o[d]) + bound;
+        if (isinf(bound) && isfinite(row->o[d]))
+            continue;
+        if (isinf(got) && most >= largest_of(dtype) && got * row->o[d] > 0)
             continue;
         if (isfinite(row->o[d]))
-            record_check(x->record, "o", got, row->o[d], x->bounds.o[d], x->where);
+            record_check(x->record, name, got, row->o[d], bound + half_ulp(dtype, most), x->where);
         else if (isnan(row->o[d]) ? !isnan(got) : isfinite(got))
             fault(x->record, "o%s is %g, must be like %g", x->where, got, row->o[d]);
     }
@@ -100,19 +124,17 @@ static void check_output(struct comparison *x)
 static void check_poisoned(struct comparison *x)
 {
     x->record->poisoned_rows++;
-    const attn_layout *layout = &x->c->problem.o;
     const attn_ref_row *row = &x->row;
-    if (x->c->args.lse && isfinite(x->c->args.lse[x->index]))
-        fault(x->record, "lse%s is %g where a visible score is NaN or Inf", x->where,
-              (double)x->c->args.lse[x->index]);
-    if (!x->c->args.o)
-        return;
-    const float *o = (const float *)x->c->args.o + row->batch * layout->stride[0] +
-                     row->head * layout->stride[1] + row->query * layout->stride[2];
-    for (int64_t d = 0; d < x->c->problem.head_size_v; d++)
-        if (isfinite(o[d]))
-            fault(x->record, "o%s is %g where a visible score is NaN or Inf", x->where,
-                  (double)o[d]);
+    const float *const sums[] = {x->c->args.lse, x->c->args.lse_with_sink};
+    for (int i = 0; i < 2; i++)
+        if (sums[i] && isfinite(sums[i][x->index]))
+            fault(x->record, "%s%s is %g where a visible score is NaN or Inf",
+                  i ? "lse_with_sink" : "lse", x->where, (double)sums[i][x->index]);
+    for (int64_t d = 0; x->c->args.o && d < x->c->problem.head_size_v; d++) {
+        double o = case_output(x->c, row->batch, row->head, row->query, d);
+        if (isfinite(o))
+            fault(x->record, "o%s is %g where a visible score is NaN or Inf", x->where, o);
+    }
 }
 
 static void check_statistic(struct comparison *x, uint32_t bit, const char *name,
@@ -215,11 +237,13 @@ static void check_weights(struct comparison *x, bool known)
         if (q->batch != r->batch || q->head != r->head || r->query < q->row_begin ||
             r->query >= q->row_end)
             continue;
-        for (int64_t j = 0; j < r->keys; j++)
-            if (known || !r->visible[j])
-                record_check(x->record, "weights",
-                             (double)q->weights[(r->query - q->row_begin) * r->keys + j],
-                             r->weight[j], x->bounds.weight[j], x->where);
+        const float *weights = q->weights + (r->query - q->row_begin) * x->c->args.keys;
+        for (int64_t j = 0; j < x->c->args.keys; j++)
+            if (j >= r->keys || !r->visible[j]) /* a zero, behind the sequence too */
+                record_check(x->record, "weights", (double)weights[j], 0, 0, x->where);
+            else if (known)
+                record_check(x->record, "weights", (double)weights[j], r->weight[j],
+                             x->bounds.weight[j], x->where);
     }
     for (int64_t n = 0; x->c->wanted.set & ATTN_STAT_PAIRS && n < s->pairs_count; n++) {
         const attn_pair *pair = &s->pairs[n];
@@ -260,6 +284,9 @@ static void check_row(struct comparison *x)
     if (c->args.lse)
         record_check(x->record, "lse", (double)c->args.lse[x->index], x->row.lse, x->bounds.lse,
                      x->where);
+    if (c->args.lse_with_sink)
+        record_check(x->record, "lse_with_sink", (double)c->args.lse_with_sink[x->index],
+                     x->row.lse_with_sink, x->bounds.lse_with_sink, x->where);
     if (statistics)
         check_row_statistics(x);
     if (statistics && c->wanted.set & ATTN_STAT_TOP_KEYS)
@@ -267,12 +294,13 @@ static void check_row(struct comparison *x)
 }
 
 /* Summing Nq weights that are >= 0: Nq u relative on top of their own errors. */
-static void check_columns(struct comparison *x, int64_t head_index)
+static void check_columns(struct comparison *x, int64_t b, int64_t h)
 {
     const struct attention_case *c = x->c;
-    for (int64_t j = 0; j < c->args.keys; j++) {
-        int64_t at = head_index * c->args.keys + j;
-        snprintf(x->where, sizeof x->where, "[head %lld][key %lld]", (long long)head_index,
+    const bool ragged = c->problem.lengths >= ATTN_LENGTHS_RAGGED_I32;
+    for (int64_t j = 0; j < (ragged ? case_keys(c, b) : c->args.keys); j++) {
+        int64_t at = attn_ref_key_index(&c->problem, &c->args, b, h, j);
+        snprintf(x->where, sizeof x->where, "[%lld][%lld][key %lld]", (long long)b, (long long)h,
                  (long long)j);
         if (c->wanted.set & ATTN_STAT_COLUMN_VIEWERS)
             check_exact(x->record, "column_viewers", c->statistics.column_viewers[at],
@@ -292,15 +320,16 @@ static void check_head(struct comparison *x, int64_t b, int64_t h)
     memset(x->mass_bound, 0, keys * sizeof *x->mass_bound);
     memset(x->viewers, 0, keys * sizeof *x->viewers);
     memset(x->column_unknown, 0, keys * sizeof *x->column_unknown);
-    for (int64_t i = 0; i < c->args.queries; i++) {
+    const bool ragged = c->problem.lengths >= ATTN_LENGTHS_RAGGED_I32;
+    for (int64_t i = 0; i < (ragged ? case_queries(c, b) : c->args.queries); i++) {
         attn_ref_row_compute(&x->row, &c->problem, &c->args, b, h, i);
-        x->index = (b * c->problem.heads + h) * c->args.queries + i;
+        x->index = attn_ref_row_index(&c->problem, &c->args, b, h, i);
         snprintf(x->where, sizeof x->where, "[%lld][%lld][%lld]", (long long)b, (long long)h,
                  (long long)i);
         check_row(x);
     }
     if (c->problem.statistics)
-        check_columns(x, b * c->problem.heads + h);
+        check_columns(x, b, h);
 }
 
 int case_compare(const struct attention_case *c, struct record *record)
@@ -312,6 +341,9 @@ int case_compare(const struct attention_case *c, struct record *record)
     if (attn_ref_row_create(&x.row, &c->problem, &c->args) != ATTN_OK)
         abort();
     row_bounds_create(&x.bounds, &c->problem, &c->args);
+    x.bounds.pairs = case_multiplies_pairs(c);
+    x.bounds.function_factor = fabs(c->function.factor);
+    x.bounds.function_offset = c->function.offset;
     x.mass = need(keys, sizeof *x.mass);
     x.mass_bound = need(keys, sizeof *x.mass_bound);
     x.viewers = need(keys, sizeof *x.viewers);

@@ -7,18 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Four-byte elements (float or int32_t) between two guard bands. */
+/* Elements of four bytes (float, int32_t) or two (bf16, f16) between two guard bands. */
 struct guarded {
     const char *name;
-    uint32_t *block; /* guard, data, guard */
+    void *block; /* guard, data, guard */
     uint32_t *data;
     size_t count;
+    size_t width;   /* bytes of an element */
     bool *writable; /* [count] which elements the call may write; NULL = all */
     bool ignored;   /* given to the call, but nothing may be written */
 };
 
-/* Room for `count` elements, all holding the pattern. */
+/* Room for `count` elements of four bytes, all holding the pattern; of `width` bytes. */
 struct guarded guarded_create(const char *name, size_t count);
+struct guarded guarded_create_of(const char *name, size_t count, size_t width);
 void guarded_destroy(struct guarded *array);
 
 /* The pattern everywhere again. */

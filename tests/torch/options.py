@@ -148,7 +148,7 @@ def shape(case, dice):
     case.queries = dice.between(1, longest)
     case.keys = case.queries if dice.chance(0.35) else dice.between(1, longest)
     most = MOST_PAIRS
-    if dice.chance(0.04):
+    if dice.chance(0.1):  # several blocks of keys
         case.batch = case.kv_heads = 1
         case.heads = dice.between(1, 2)
         case.queries, case.keys = dice.pick(((1, 9000), (5, 6000), (700, 700), (33, 4000), (1500, 300), (900, 1400)))
@@ -320,6 +320,8 @@ def generate(seed):
     case.layout = dice.pick(("bhsd", "bshd", "packed", "strided", "strided"))
     case.values = dice.pick(("plain", "plain", "plain", "rising", "outliers", "tiny", "large"))
     case.sharpness = dice.pick((0.0, 0.1, 0.5, 1.0, 1.0, 3.0, 10.0))
+    if case.keys > 500 and dice.chance(0.6):  # the running maximum has to follow from block to block
+        case.values, case.sharpness = "rising", dice.pick((1.0, 3.0, 10.0))
     case.poisoned = dice.between(1, 3) if dice.chance(0.15) else 0
     case.want_o = not dice.chance(0.03)
     case.want_lse = dice.chance(0.8)

@@ -185,6 +185,15 @@ def list_names(options, pattern):
             if "takes minutes" not in line or line.split()[0] == pattern]
 
 
+def write_files(options, result):
+    """After every case, so that a run that is stopped can go on with --keep."""
+    if options.json and options.json != "-":
+        together.write_json(options.json, result)
+    if options.markdown:
+        with open(options.markdown, "w", encoding="utf-8") as file:
+            report.write_markdown(file, result)
+
+
 def main():
     options = parse()
     cores = together.pin(options.threads)
@@ -197,24 +206,20 @@ def main():
     for peer in peers:
         peer.start()
     report.print_header(table, peers, len(cores))
-    wrong = []
+    wrong, order = [], {name: number for number, name in enumerate(every)}
     try:
         for name in names:
             cases[name], bench = compare(options, len(cores), peers, name)
             report.print_case(table, cases[name], peers)
             wrong += [f"{name}: {entry['peer']}" for entry in cases[name]["peers"] if not entry["same_numbers"]]
+            ordered = sorted(cases.values(), key=lambda case: order.get(case["name"], len(order)))
+            write_files(options, {**bench, "rounds": options.rounds, "cores": cores, "cases": ordered})
     finally:
         for peer in peers:
             peer.stop()
-    order = {name: number for number, name in enumerate(every)}
-    ordered = sorted(cases.values(), key=lambda case: order.get(case["name"], len(order)))
-    result = {**bench, "rounds": options.rounds, "cores": cores, "cases": ordered}
-    report.print_reasons(table, ordered)
-    if options.json:
-        together.write_json(options.json, result)
-    if options.markdown:
-        with open(options.markdown, "w", encoding="utf-8") as file:
-            report.write_markdown(file, result)
+    report.print_reasons(table, [cases[name] for name in names])
+    if options.json == "-":
+        together.write_json("-", {**bench, "rounds": options.rounds, "cores": cores, "cases": ordered})
     if wrong:
         sys.exit("not the same numbers: " + "; ".join(wrong))
 

@@ -2,39 +2,43 @@
  * outer loop: it stays in the first-level cache while the groups of rows go by. */
 #include "kernels/forward/tile_body.h"
 
-INLINE void scores_tile(const struct attn_scores_call *call, int panel, int group, const int width,
+/* `vector` is the tile's first in the block; with width 1 either half of a panel. */
+INLINE void scores_tile(const struct attn_scores_call *call, int vector, int group, const int width,
                         const int rows)
 {
-    struct tile tile =
-        tile_multiply(tile_zero(), call->queries + group * call->steps * ROWS, ROWS, 1,
-                      call->keys + panel * call->steps * COLUMNS, call->steps, width, rows);
+    const float *keys =
+        call->keys + vector / 2 * call->steps * COLUMNS + (width == 1 ? vector % 2 * LANES : 0);
+    struct tile tile = tile_multiply(tile_zero(), call->queries + group * call->steps * ROWS, ROWS,
+                                     1, keys, call->steps, width, rows);
     if (PAIR == 2)
         tile = tile_scale(tile, call->scale);
-    float *to = call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + panel * COLUMNS;
+    float *to = call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + vector * LANES;
     tile_store(tile, to, ATTN_SCORE_STRIDE, width, rows);
 }
 
-INLINE void scores_panel(const struct attn_scores_call *call, int panel, const int width)
+INLINE void scores_group(const struct attn_scores_call *call, int vector, int group,
+                         const int width, int rows)
 {
-    for (int group = 0, rows = call->rows; rows > 0; group++, rows -= ROWS) {
-        if (panel < call->panel_first[group] || panel >= call->panel_last[group])
-            continue;
-        if (rows > 2 * TILE_STEP)
-            scores_tile(call, panel, group, width, ROWS);
-        else if (rows > TILE_STEP)
-            scores_tile(call, panel, group, width, 2 * TILE_STEP);
-        else
-            scores_tile(call, panel, group, width, TILE_STEP);
-    }
+    if (rows > 2 * TILE_STEP)
+        scores_tile(call, vector, group, width, ROWS);
+    else if (rows > TILE_STEP)
+        scores_tile(call, vector, group, width, 2 * TILE_STEP);
+    else
+        scores_tile(call, vector, group, width, TILE_STEP);
 }
 
 static void scores(const struct attn_scores_call *call)
 {
-    int whole = call->panels - call->half_panel;
-    for (int panel = 0; panel < whole; panel++)
-        scores_panel(call, panel, 2);
-    if (call->half_panel)
-        scores_panel(call, whole, 1);
+    for (int vector = 0; vector < call->vectors; vector += 2)
+        for (int group = 0, rows = call->rows; rows > 0; group++, rows -= ROWS) {
+            int first = call->vector_first[group], last = call->vector_last[group];
+            bool left = first <= vector && vector < last;
+            bool right = first <= vector + 1 && vector + 1 < last;
+            if (left && right)
+                scores_group(call, vector, group, 2, rows);
+            else if (left || right)
+                scores_group(call, vector + right, group, 1, rows);
+        }
 }
 
 INLINE void values_tile(const struct attn_values_call *call, int panel, int group, const int width,

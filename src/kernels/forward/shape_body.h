@@ -1,5 +1,6 @@
 /* What shapes a row of scores besides the product: cap, bias, ALiBi, masks as bytes, and a look at its
  * extremes. All in place, base-2 units. */
+#include "kernels/forward/distance_body.h"
 #include "kernels/forward/tile_body.h"
 #include "kernels/simd/convert.h"
 
@@ -33,9 +34,11 @@ static void add_bias(float *scores, int count, const void *bias, attn_dtype dtyp
 
 static void add_distance(float *scores, int count, int64_t start, float slope)
 {
-    vf distance = vf_set((float)start) - vf_iota();
+    const int64_t beyond = distance_beyond(start, count);
+    const float rest = fabsf((float)beyond);
+    vf distance = vf_set((float)(start - beyond)) - vf_iota();
     for (int j = 0; j < count; j += LANES) {
-        vf_store(scores + j, vf_load(scores + j) + vf_abs(distance) * slope);
+        vf_store(scores + j, vf_load(scores + j) + (vf_abs(distance) + rest) * slope);
         distance -= (float)LANES;
     }
 }

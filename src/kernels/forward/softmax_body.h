@@ -60,10 +60,12 @@ INLINE void sweep_row(float *s, int count, struct attn_row *row, const bool entr
 #pragma GCC unroll 4
         for (int c = 0; c < CHAINS; c++)
             sweep_vector(s + j + c * LANES, reference, &sums, c, entropy, all);
-    for (; j < count; j += 2 * LANES) {
+    for (; j + 2 * LANES <= count; j += 2 * LANES) {
         sweep_vector(s + j, reference, &sums, 0, entropy, all);
         sweep_vector(s + j + LANES, reference, &sums, 1, entropy, all);
     }
+    if (j < count)
+        sweep_vector(s + j, reference, &sums, 2, entropy, all);
     row->sum += fold(sums.sum);
     if (entropy)
         row->moment += fold(sums.moment);
@@ -133,10 +135,14 @@ INLINE bool softmax_row(float *s, int count, float maximum, struct attn_row *row
 INLINE void narrow_row(float *row, int first, int count)
 {
 #ifdef ATTN_BF16_PAIRS
-    for (int j = first; j < first + count; j += 2 * LANES) {
+    int j = first;
+    for (; j + 2 * LANES <= first + count; j += 2 * LANES) {
         __m512 low = _mm512_loadu_ps(row + j), high = _mm512_loadu_ps(row + j + LANES);
         _mm512_storeu_si512(row + j / 2, (__m512i)_mm512_cvtne2ps_pbh(high, low));
     }
+    if (j < first + count)
+        _mm256_storeu_si256((__m256i *)(row + j / 2),
+                            (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(row + j)));
 #else
     (void)row, (void)first, (void)count;
 #endif

@@ -1,5 +1,6 @@
 /* Softmax with every statistic of a row: after the sweep, a few short looks at the weights of the block
  * while they are in the cache. What these cost is paid only by whoever asks. */
+#include "kernels/forward/distance_body.h"
 #include "kernels/forward/softmax_body.h"
 
 /* Insert into the list of best scores, best first; an equal score stays behind the earlier key. */
@@ -93,7 +94,8 @@ static struct distance_sums distance_look(const float *e, int count, int64_t sta
 static void distances_row(const float *e, int count, int64_t key, int64_t position,
                           struct attn_row *row)
 {
-    int64_t start = position - key;
+    const int64_t beyond = distance_beyond(position - key, count);
+    const int64_t start = position - key - beyond;
     struct distance_sums sums = distance_look(e, count, start, 0.0f);
     if (!(sums.total > 0.0f))
         return;
@@ -102,7 +104,7 @@ static void distances_row(const float *e, int count, int64_t key, int64_t positi
     double total = (double)sums.total;
     double mean = (double)sums.first / total;
     double m2 = (double)sums.second - total * mean * mean;
-    mean += (double)pivot;
+    mean += (double)pivot + fabs((double)beyond);
     double before = (double)row->distance_sum;
     double delta = mean - row->distance_mean;
     double whole = before + total;
