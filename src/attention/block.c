@@ -152,8 +152,11 @@ static void mark_row(const struct attn_block *block, const struct attn_shape *sh
                      int first, int last, uint8_t *visible)
 {
     struct attn_row_part part = row_part(block, &shape->mask, row);
-    for (int j = first; j < last; j++)
-        visible[j] = j < part.prefix || (part.first <= j && j < part.last);
+    memset(visible + first, 0, (size_t)(last - first));
+    if (part.prefix > first)
+        memset(visible + first, 1, (size_t)(part.prefix - first));
+    if (part.last > part.first)
+        memset(visible + part.first, 1, (size_t)(part.last - part.first));
     for (int64_t i = 0; i < shape->mask.excluded_count; i++) {
         int64_t j = shape->mask.excluded[i] - block->key_begin;
         if (first <= j && j < last)
@@ -162,6 +165,41 @@ static void mark_row(const struct attn_block *block, const struct attn_shape *sh
     int end = last < block->keys ? last : block->keys;
     attn_content_row(&shape->content, block->row_begin + row, block->key_begin + first, end - first,
                      visible + first);
+}
+
+/* The panels that hold a key of `any`, as bits. */
+static uint64_t panels_of(const uint8_t *any, int first, int last, int columns)
+{
+    uint64_t seen = 0;
+    for (int j = first; j < last; j++)
+        seen |= (uint64_t)any[j] << j / columns;
+    return seen;
+}
+
+/* Mark what every row sees, and shrink each group's hull to that. */
+static void mark_block(struct attn_block *block, const struct attn_plan *plan,
+                       const struct attn_shape *shape, struct attn_scratch *scratch)
+{
+    const int group_rows = plan->kernels->rows;
+    uint8_t any[ATTN_BLOCK_KEYS];
+    block->marked = true;
+    for (int group = 0; group < block->groups; group++) {
+        int first = block->key_first[group], last = block->key_last[group];
+        memset(any + first, 0, (size_t)(last - first));
+        for (int row = group * group_rows;
+             row < (group + 1) * group_rows && row < block->rows && first < last; row++) {
+            uint8_t *visible = scratch->visible + (int64_t)row * ATTN_BLOCK_KEYS;
+            mark_row(block, shape, row, first, last, visible);
+            for (int j = first; j < last; j++)
+                any[j] |= visible[j];
+        }
+        block->seen[group] = panels_of(any, first, last, plan->kernels->columns);
+        while (first < last && !any[first])
+            first++;
+        while (first < last && !any[last - 1])
+            last--;
+        set_hull(block, plan->kernels, group, first < last ? first : 0, first < last ? last : 0);
+    }
 }
 
 static void extremes(const float *scores, const uint8_t *visible, int first, int last, float *low,
@@ -237,25 +275,22 @@ static void least_score(const struct attn_plan *plan, const float *scores, const
 static void close_row(const struct attn_plan *plan, float *scores, uint8_t *visible, int first,
                       int last, struct attn_row *measured)
 {
-    int seen = 0;
     for (int j = first; plan->scores.function && j < last; j++)
         visible[j] = (uint8_t)(visible[j] & (scores[j] != -INFINITY));
-    for (int j = first; j < last; j++)
-        seen += visible[j];
     plan->kernels->apply_mask(scores + first, last - first, visible + first);
-    if (measured) {
-        least_score(plan, scores, visible, first, last, measured);
-        measured->visible += seen;
-    }
+    if (!measured)
+        return;
+    least_score(plan, scores, visible, first, last, measured);
+    for (int j = first; j < last && attn_plan_wants(plan, ATTN_STAT_VISIBLE_KEYS); j++)
+        measured->visible += visible[j];
 }
 
 /* The same as finish_scores where something of attn/scores.h applies. */
-static void finish_shaped(struct attn_block *block, const struct attn_run_state *run,
+static void finish_shaped(const struct attn_block *block, const struct attn_run_state *run,
                           const struct attn_place *place, const struct attn_shape *shape,
                           struct attn_scratch *scratch, bool measure)
 {
     const struct attn_plan *plan = run->plan;
-    block->marked = block->tile == ATTN_TILE_PARTIAL;
     for (int pass = 0; pass < 2; pass++) {
         for (int row = 0; row < block->rows; row++) {
             int group = row / plan->kernels->rows;
@@ -267,8 +302,6 @@ static void finish_shaped(struct attn_block *block, const struct attn_run_state 
             if (first >= last)
                 continue;
             if (pass == 0) {
-                if (visible)
-                    mark_row(block, shape, row, first, last, visible);
                 if (measured && plan->extras.logits)
                     extremes(scores, visible, first, last, &measured->min_logit,
                              &measured->max_logit);
@@ -332,6 +365,7 @@ static void multiply_packed(const struct attn_block *block, const struct attn_ru
         .vectors = (block->keys + lanes - 1) / lanes,
         .vector_first = block->vector_first,
         .vector_last = block->vector_last,
+        .seen = block->marked ? block->seen : NULL,
         .scores = scratch->scores,
     };
     plan->kernels->scores(&call);
@@ -380,6 +414,8 @@ bool attn_block_scores(struct attn_block *block, const struct attn_run_state *ru
     } else {
         block->tile = ATTN_TILE_PARTIAL; /* the last vector's empty lanes are masked too */
         find_hulls(block, &shape->mask, plan->kernels);
+        if (plan->shaped)
+            mark_block(block, plan, shape, scratch);
     }
 
     if (place->packing == ATTN_PACK_NOTHING)

@@ -11,7 +11,9 @@ struct attn_block {
     int64_t key_begin;
     int keys;
     enum attn_tile tile;
-    bool marked; /* scratch->visible says which pairs are visible */
+    bool
+        marked; /* scratch->visible says which pairs are visible, `seen` which panels some row sees */
+    uint64_t seen[ATTN_BLOCK_GROUPS];
     /* what each group works on, within the block; an empty run sees nothing */
     int16_t vector_first[ATTN_BLOCK_GROUPS], vector_last[ATTN_BLOCK_GROUPS];
     int16_t key_first[ATTN_BLOCK_GROUPS], key_last[ATTN_BLOCK_GROUPS]; /* the same in keys */

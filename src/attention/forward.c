@@ -108,6 +108,7 @@ static struct attn_values_call values_call(const struct attn_block *block,
         .key_last = block->value_last,
         .output = output,
         .output_rows = ATTN_BLOCK_ROWS,
+        .seen = block->marked ? block->seen : NULL,
     };
 }
 

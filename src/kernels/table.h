@@ -76,6 +76,7 @@ struct attn_scores_call {
     int rows;    /* of them; groups is what they need */
     int vectors; /* of the block */
     const int16_t *vector_first, *vector_last; /* [groups] */
+    const uint64_t *seen; /* [groups]: bit i is set if panel i is wanted; NULL = all are */
     float *scores;
 };
 
@@ -125,6 +126,7 @@ struct attn_values_call {
     int panels;
     bool half_panel;                     /* the last panel is one vector wide */
     const int16_t *key_first, *key_last; /* [groups] */
+    const uint64_t *seen; /* [groups]: as of scores, the weights of other panels are not read */
     float *output;
     int64_t output_rows; /* the stride of a channel panel is output_rows * columns */
 };

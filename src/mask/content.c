@@ -177,8 +177,10 @@ static void blocks_row(const struct attn_content *c, int64_t row, int64_t key_be
         int64_t end = (block + 1) * c->block_keys - key_begin;
         bool listed = at < c->block_starts[r + 1] && c->block_indices[at] == block;
         at += listed;
-        for (; j < keys && j < end; j++)
-            visible[j] &= listed;
+        end = end < keys ? end : keys;
+        if (!listed)
+            memset(visible + j, 0, (size_t)(end - j));
+        j = (int)end;
     }
 }
 

@@ -55,6 +55,24 @@ static struct runs random_runs(struct random *random, int64_t most, int64_t step
     return runs;
 }
 
+struct seen {
+    uint64_t panels[GROUPS_MOST];
+};
+
+/* Panels that each group wants; a quarter of the groups wants none. */
+static struct seen random_seen(struct random *random)
+{
+    struct seen seen;
+    for (int g = 0; g < GROUPS_MOST; g++)
+        seen.panels[g] = random_chance(random, 0.25) ? 0 : random_bits(random);
+    return seen;
+}
+
+static bool is_seen(const uint64_t *seen, int group, int panel)
+{
+    return !seen || (seen[group] >> panel & 1);
+}
+
 static void compare_scores(const struct attn_scores_call *call, int64_t d, double spread)
 {
     const int rows = kernels->rows, columns = kernels->columns;
@@ -63,7 +81,8 @@ static void compare_scores(const struct attn_scores_call *call, int64_t d, doubl
         for (int j = 0; j < ATTN_SCORE_STRIDE; j++) {
             const float *got = call->scores + (int64_t)r * ATTN_SCORE_STRIDE + j;
             int g = r / rows, panel = j / columns, vector = j / kernels->lanes;
-            if (vector < call->vector_first[g] || vector >= call->vector_last[g]) {
+            if (vector < call->vector_first[g] || vector >= call->vector_last[g] ||
+                !is_seen(call->seen, g, panel)) {
                 assert_true(untouched(got, sizeof *got));
                 continue;
             }
@@ -94,6 +113,7 @@ static void compare_alone(const struct attn_scores_call *call, int row)
     alone.queries = queries;
     alone.rows = 1;
     alone.vector_first += g, alone.vector_last += g;
+    alone.seen = call->seen ? call->seen + g : NULL;
     alone.scores = fenced((size_t)(rows * ATTN_SCORE_STRIDE) * sizeof(float));
     kernels->scores(&alone);
     const float *whole = call->scores + (int64_t)row * ATTN_SCORE_STRIDE;
@@ -116,6 +136,7 @@ void check_scores(void **state)
         const int panels = (int)random_between(&random, 1, PANELS_MOST);
         const int vectors = 2 * panels - random_chance(&random, 0.5);
         const struct runs runs = random_runs(&random, vectors, 1);
+        const struct seen seen = random_seen(&random);
         struct attn_scores_call call = {
             .queries = operand(&random, groups, steps, rows, lone, spread),
             .keys = operand(&random, panels, steps, columns, lone, spread),
@@ -125,6 +146,7 @@ void check_scores(void **state)
             .vectors = vectors,
             .vector_first = runs.first,
             .vector_last = runs.last,
+            .seen = round % 2 ? seen.panels : NULL,
             .scores = fenced((size_t)(groups * rows * ATTN_SCORE_STRIDE) * sizeof(float)),
         };
         kernels->scores(&call);
@@ -135,7 +157,7 @@ void check_scores(void **state)
         /* a NaN in one key reaches that key's column and no other */
         const int bad =
             runs.first[0] * kernels->lanes + (int)random_between(&random, 0, kernels->lanes - 1);
-        if (used > 0 && runs.last[0] > runs.first[0]) {
+        if (used > 0 && runs.last[0] > runs.first[0] && is_seen(call.seen, 0, bad / columns)) {
             int64_t at = operand_index(bad / columns, steps, random_between(&random, 0, d - 1),
                                        columns, bad % columns);
             set_element((float *)(uintptr_t)call.keys, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32,
@@ -178,6 +200,8 @@ static void compare_output(const struct attn_values_call *call, const float *bef
             continue;
         }
         for (int64_t j = call->key_first[g]; j < call->key_last[g] && channel < d; j++) {
+            if (!is_seen(call->seen, g, (int)(j / columns)))
+                continue;
             int64_t at =
                 operand_index(channel / columns, call->steps, j, columns, (int)(channel % columns));
             double product = weight_at(call->scores, r, j) * operand_at(call->values, at);
@@ -203,6 +227,7 @@ void check_values(void **state)
         const int groups = (used + rows - 1) / rows;
         const int64_t output_rows = (groups + 1) * rows, count = panels * output_rows * columns;
         const struct runs runs = random_runs(&random, keys, kernels->pair);
+        const struct seen seen = random_seen(&random);
         void *from = rows_of(&random, dtype, keys, d, d, spread);
         for (int64_t i = 0; i < keys * d; i++) /* nothing hostile yet */
             set_element(from, dtype, i, spread * random_normal(&random));
@@ -228,6 +253,7 @@ void check_values(void **state)
             .key_last = runs.last,
             .output = output,
             .output_rows = output_rows,
+            .seen = round % 2 ? seen.panels : NULL,
         };
         kernels->values(&call);
         compare_output(&call, before, d, spread);
@@ -235,6 +261,9 @@ void check_values(void **state)
         /* an infinity times a weight of 0 is NaN, in its channel alone */
         int64_t key = random_between(&random, 0, keys - 1),
                 channel = random_between(&random, 0, d - 1);
+        for (int g = 0; g < groups; g++) /* the other of a lone last one's pair is read too */
+            if (kernels->pair == 2 && runs.last[g] == key && key % 2 == 1)
+                key--;
         set_element(from, dtype, key * d + channel, INFINITY);
         assert_true(kernels->pack_values(from, dtype, d, keys, d, packed));
         for (int64_t r = 0; r < groups * rows; r++)

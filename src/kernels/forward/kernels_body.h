@@ -14,6 +14,7 @@
 
 _Static_assert(ATTN_BLOCK_ROWS % ROWS == 0, "a block is whole groups");
 _Static_assert(ATTN_BLOCK_KEYS % COLUMNS == 0, "a block is whole panels");
+_Static_assert(ATTN_BLOCK_KEYS / COLUMNS <= 64, "the panels of a block are bits of a word");
 _Static_assert((int)ROWS >= (int)ATTN_GROUP_ROWS_MIN, "the arrays of groups hold them all");
 
 const struct attn_kernels ATTN_KERNELS_TABLE = {

@@ -32,6 +32,8 @@ static void scores(const struct attn_scores_call *call)
     for (int vector = 0; vector < call->vectors; vector += 2)
         for (int group = 0, rows = call->rows; rows > 0; group++, rows -= ROWS) {
             int first = call->vector_first[group], last = call->vector_last[group];
+            if (call->seen && !(call->seen[group] >> vector / 2 & 1))
+                continue;
             bool left = first <= vector && vector < last;
             bool right = first <= vector + 1 && vector + 1 < last;
             if (left && right)
@@ -41,16 +43,34 @@ static void scores(const struct attn_scores_call *call)
         }
 }
 
+/* The end of the run of keys from `key` on whose panels are all wanted, or all not. */
+INLINE int run_end(uint64_t seen, int key, int last)
+{
+    if (seen == UINT64_MAX)
+        return last;
+    const uint64_t wanted = seen >> key / COLUMNS & 1;
+    int panel = key / COLUMNS + 1;
+    while (panel * COLUMNS < last && (seen >> panel & 1) == wanted)
+        panel++;
+    return panel * COLUMNS < last ? panel * COLUMNS : last;
+}
+
 INLINE void values_tile(const struct attn_values_call *call, int panel, int group, const int width,
                         const int rows)
 {
-    const int first = call->key_first[group] / PAIR;
-    const int steps = (call->key_last[group] + PAIR - 1) / PAIR - first;
+    const uint64_t seen = call->seen ? call->seen[group] : UINT64_MAX;
+    const float *scores = call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE;
+    const float *values = call->values + panel * call->steps * COLUMNS;
     float *output = call->output + ((int64_t)panel * call->output_rows + group * ROWS) * COLUMNS;
     struct tile tile = tile_load(output, COLUMNS, width, rows);
-    tile = tile_multiply(tile, call->scores + (int64_t)group * ROWS * ATTN_SCORE_STRIDE + first, 1,
-                         ATTN_SCORE_STRIDE, call->values + (panel * call->steps + first) * COLUMNS,
-                         steps, width, rows);
+    for (int key = call->key_first[group], last = call->key_last[group]; key < last;) {
+        int end = run_end(seen, key, last);
+        int first = key / PAIR, steps = (end + PAIR - 1) / PAIR - first;
+        if (seen >> key / COLUMNS & 1)
+            tile = tile_multiply(tile, scores + first, 1, ATTN_SCORE_STRIDE,
+                                 values + first * COLUMNS, steps, width, rows);
+        key = end;
+    }
     tile_store(tile, output, COLUMNS, width, rows);
 }
 
