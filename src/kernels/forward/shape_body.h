@@ -16,8 +16,8 @@ INLINE void add_bias_as(float *scores, int count, const void *bias, float unit,
                         const attn_dtype dtype)
 {
     int j = 0;
-    for (; j + 4 <= count; j += 4)
-        v4_store(scores + j, v4_load(scores + j) + v4_load_as(bias, j, dtype) * unit);
+    for (; j + LANES <= count; j += LANES)
+        vf_store(scores + j, vf_load(scores + j) + vf_load_as(bias, j, dtype) * unit);
     for (; j < count; j++)
         scores[j] += load_as(bias, j, dtype) * unit;
 }
