@@ -45,16 +45,17 @@ Problem = struct(
     *fields(I64, "batch heads kv_heads queries keys head_size head_size_v"), *fields(Layout, "q k v o"),
     ("lengths", ENUM), *fields(I64, "total_queries total_keys"), *fields(F32, "scale softcap"),
     ("causal", BOOL), ("alignment", ENUM), ("window", Window), *fields(BOOL, "head_windows prefix_lm"),
-    ("excluded_keys", I64), ("sinks", BOOL), *fields(POINTER, "scores statistics"))
+    ("excluded_keys", I64), *fields(BOOL, "sinks unnormalised"), ("workspace_limit", SIZE),
+    ("workspace_threads", ENUM), *fields(POINTER, "rotary scores statistics"))
 Args = struct(
     "attn_args", ("struct_size", SIZE), *fields(I64, "batch queries keys"),
-    *fields(POINTER, "q k v o lse lse_with_sink query_lengths key_lengths cu_seqlens_q cu_seqlens_k sinks "
-                     "query_offset head_windows prefix_lm"),
+    *fields(POINTER, "q k v o lse lse_with_sink reference sum query_lengths key_lengths cu_seqlens_q "
+                     "cu_seqlens_k sinks query_offset query_positions key_positions head_windows prefix_lm"),
     ("prefix_lm_stride", I64 * 2), *fields(POINTER, "excluded_keys scores statistics"))
 Scores = struct(
     "attn_scores", ("struct_size", SIZE), ("mask", ENUM), ("mask_stride", I64 * 3), ("bias", ENUM),
     ("bias_stride", I64 * 3), *fields(BOOL, "alibi documents"), *fields(I64, "block_rows block_keys"),
-    ("function", SCORE_FUNCTION), ("function_context", POINTER))
+    ("function", SCORE_FUNCTION), ("function_context", POINTER), ("constant", POINTER))
 ScoresArgs = struct(
     "attn_scores_args", ("struct_size", SIZE),
     *fields(POINTER, "mask bias alibi_slopes query_documents key_documents block_starts block_indices"))
