@@ -28,6 +28,17 @@ def run(*arguments, **more):
     return attn_command.run(ATTN, *arguments, **more)
 
 
+def read_to_end(terminal):
+    """A terminal hands on what was written piece by piece; when all is read it fails, its other side being closed."""
+    shown = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    except OSError:
+        pass
+    return shown
+
+
 class Line(unittest.TestCase):
     def fails(self, status, *arguments, **more):
         result = run(*arguments, **more)
@@ -176,7 +187,7 @@ class Line(unittest.TestCase):
         result = subprocess.run([ATTN, "bench", SHORT, "--seconds", "0"], stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=other, timeout=250)
         os.close(other)
-        shown = os.read(own, 4096)
+        shown = read_to_end(own)
         os.close(own)
         self.assertEqual(result.returncode, 0)
         self.assertIn(SHORT.encode(), shown)
