@@ -278,13 +278,12 @@ typedef struct attn_executor {
 
 /* As many workers as OpenMP has threads by default: OMP_NUM_THREADS if it is set (or omp_set_num_threads
  * was called), else all cores this process may use; at most 1024. Made at the first call, lives until the
- * process ends. In a forked child
- * it runs serially (threads do not survive a fork). Inside another parallel region it runs serially too:
- * nested use never deadlocks. */
+ * process ends. In a forked child it runs serially (threads do not survive a fork). Inside another parallel
+ * region it runs serially too: nested use never deadlocks. */
 ATTN_API const attn_executor *attn_default_executor(void);
 
-/* An executor with `threads` workers (1..1024; 0 = as many as the default executor would get now). Errors: NULL, VALUE,
- * MEMORY. Destroy it when no run uses it; NULL is allowed there. */
+/* An executor with `threads` workers (1..1024; 0 = as many as the default executor would get now). Errors:
+ * NULL, VALUE, MEMORY. Destroy it when no run uses it; NULL is allowed there. */
 ATTN_API attn_status attn_executor_create(attn_executor **executor, int threads, attn_error *error);
 ATTN_API void attn_executor_destroy(attn_executor *executor);
 

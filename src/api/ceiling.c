@@ -114,6 +114,18 @@ static attn_status check(double seconds, const struct attn_ceiling_loops **loops
     return ATTN_OK;
 }
 
+/* GFLOP/s of a task whose rounds count `flops` each, on every worker. */
+static attn_status measure_flops(double *gflops, struct trial *trial, attn_task task, double flops,
+                                 double seconds, const attn_executor *executor, attn_error *error)
+{
+    double best;
+    attn_status status = measure(&best, trial, task, seconds, executor, error);
+    if (status != ATTN_OK)
+        return status;
+    *gflops = 1e-9 * flops * attn_executor_threads(executor) / best;
+    return attn_succeed(error);
+}
+
 attn_status attn_ceiling_fma(double *gflops, double seconds, const attn_executor *executor,
                              attn_error *error)
 {
@@ -121,13 +133,10 @@ attn_status attn_ceiling_fma(double *gflops, double seconds, const attn_executor
         return attn_fail(error, ATTN_ERR_NULL, "gflops is NULL; it must point to a double");
     struct trial trial = {.loops = NULL};
     attn_status status = check(seconds, &trial.loops, executor, error);
-    double best;
-    if (status == ATTN_OK)
-        status = measure(&best, &trial, fma_task, seconds, executor, error);
     if (status != ATTN_OK)
         return status;
-    *gflops = 1e-9 * trial.loops->flops_per_round * attn_executor_threads(executor) / best;
-    return attn_succeed(error);
+    return measure_flops(gflops, &trial, fma_task, trial.loops->flops_per_round, seconds, executor,
+                         error);
 }
 
 attn_status attn_ceiling_bf16_dot(double *gflops, double seconds, const attn_executor *executor,
@@ -137,16 +146,13 @@ attn_status attn_ceiling_bf16_dot(double *gflops, double seconds, const attn_exe
         return attn_fail(error, ATTN_ERR_NULL, "gflops is NULL; it must point to a double");
     struct trial trial = {.loops = NULL};
     attn_status status = check(seconds, &trial.loops, executor, error);
-    double best;
-    if (status == ATTN_OK && !trial.loops->bf16_dot)
-        return attn_fail(error, ATTN_ERR_CPU,
-                         "the path that plans use here has no dot products of bf16");
-    if (status == ATTN_OK)
-        status = measure(&best, &trial, bf16_dot_task, seconds, executor, error);
     if (status != ATTN_OK)
         return status;
-    *gflops = 1e-9 * trial.loops->bf16_dot_flops_per_round * attn_executor_threads(executor) / best;
-    return attn_succeed(error);
+    if (!trial.loops->bf16_dot)
+        return attn_fail(error, ATTN_ERR_CPU,
+                         "the path that plans use here has no dot products of bf16");
+    return measure_flops(gflops, &trial, bf16_dot_task, trial.loops->bf16_dot_flops_per_round,
+                         seconds, executor, error);
 }
 
 attn_status attn_ceiling_read(double *gbytes, const void *memory, size_t bytes, double seconds,

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "attention/turned.h"
-#include "plan/lengths.h"
+#include "base/half.h"
 
 static const float log2_e = 1.44269504f;
 
@@ -13,27 +13,18 @@ void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
                      int64_t row_begin, int rows)
 {
     const struct attn_plan *plan = run->plan;
-    const attn_layout *layout = &plan->problem.q;
     const int group_rows = plan->kernels->rows;
     block->row_begin = row_begin;
     block->rows = rows;
     block->groups = (rows + group_rows - 1) / group_rows;
-    if (place->packing == ATTN_PACK_NOTHING) {
-        const int quad_rows = plan->kernels->lanes / 4;
-        for (int first = 0; first < rows; first += quad_rows)
-            plan->kernels->pack_queries_quads(
-                attn_place_query(run, place, row_begin + first), layout->dtype, layout->stride[2],
-                rows - first < quad_rows ? rows - first : quad_rows, plan->problem.head_size,
-                plan->query_scale, scratch->queries + (int64_t)first * plan->key_steps);
-        return;
-    }
-    for (int group = 0; group < block->groups; group++) {
-        int first = group * group_rows;
-        int used = rows - first < group_rows ? rows - first : group_rows;
+    const bool in_place = place->packing == ATTN_PACK_NOTHING;
+    const int step = in_place ? plan->kernels->lanes / 4 : group_rows; /* rows packed together */
+    for (int first = 0; first < rows; first += step) {
+        int used = rows - first < step ? rows - first : step;
         struct attn_rows_at from = attn_query_rows(run, place, scratch, row_begin + first, used, 0);
-        plan->kernels->pack_queries(from.at, from.dtype, from.stride, used, plan->problem.head_size,
-                                    plan->query_scale,
-                                    scratch->queries + (int64_t)first * plan->key_steps);
+        float *to = scratch->queries + (int64_t)first * plan->key_steps;
+        (in_place ? plan->kernels->pack_queries_quads : plan->kernels->pack_queries)(
+            from.at, from.dtype, from.stride, used, plan->problem.head_size, plan->query_scale, to);
     }
 }
 
@@ -270,19 +261,45 @@ static void least_score(const struct attn_plan *plan, const float *scores, const
         extremes(scores, visible, first, last, &row->min_score, &unused);
 }
 
+/* One row of the block's hull, and what is measured of it. */
+struct shaped_row {
+    int first, last;
+    float *scores;
+    uint8_t *visible; /* NULL: all of it is */
+    struct attn_row *measured;
+};
+
+static struct shaped_row shaped_row_of(const struct attn_block *block, const struct attn_plan *plan,
+                                       struct attn_scratch *scratch, int row, bool measure)
+{
+    const int group = row / plan->kernels->rows;
+    return (struct shaped_row){
+        .first = block->key_first[group],
+        .last = block->key_last[group],
+        .scores = scratch->scores + (int64_t)row * ATTN_SCORE_STRIDE,
+        .visible = block->marked ? scratch->visible + (int64_t)row * ATTN_BLOCK_KEYS : NULL,
+        .measured = measure ? &scratch->rows[row] : NULL,
+    };
+}
+
 /* Masks, and what is counted under them; the caller's function masks by -inf. A product that is -inf by
  * itself belongs to a visible key, whether the block is marked or not. */
-static void close_row(const struct attn_plan *plan, float *scores, uint8_t *visible, int first,
-                      int last, struct attn_row *measured)
+static void close_row(const struct attn_plan *plan, const struct shaped_row *row)
 {
-    for (int j = first; plan->scores.function && j < last; j++)
-        visible[j] = (uint8_t)(visible[j] & (scores[j] != -INFINITY));
-    plan->kernels->apply_mask(scores + first, last - first, visible + first);
-    if (!measured)
+    const int first = row->first, last = row->last;
+    if (row->visible) {
+        for (int j = first; plan->scores.function && j < last; j++)
+            row->visible[j] = (uint8_t)(row->visible[j] & (row->scores[j] != -INFINITY));
+        plan->kernels->apply_mask(row->scores + first, last - first, row->visible + first);
+    }
+    if (!row->measured)
         return;
-    least_score(plan, scores, visible, first, last, measured);
-    for (int j = first; j < last && attn_plan_wants(plan, ATTN_STAT_VISIBLE_KEYS); j++)
-        measured->visible += visible[j];
+    least_score(plan, row->scores, row->visible, first, last, row->measured);
+    if (!row->visible)
+        row->measured->visible += last - first;
+    else
+        for (int j = first; j < last && attn_plan_wants(plan, ATTN_STAT_VISIBLE_KEYS); j++)
+            row->measured->visible += row->visible[j];
 }
 
 /* The same as finish_scores where something of attn/scores.h applies. */
@@ -291,30 +308,20 @@ static void finish_shaped(const struct attn_block *block, const struct attn_run_
                           struct attn_scratch *scratch, bool measure)
 {
     const struct attn_plan *plan = run->plan;
-    for (int pass = 0; pass < 2; pass++) {
-        for (int row = 0; row < block->rows; row++) {
-            int group = row / plan->kernels->rows;
-            int first = block->key_first[group], last = block->key_last[group];
-            float *scores = scratch->scores + (int64_t)row * ATTN_SCORE_STRIDE;
-            uint8_t *visible =
-                block->marked ? scratch->visible + (int64_t)row * ATTN_BLOCK_KEYS : NULL;
-            struct attn_row *measured = measure ? &scratch->rows[row] : NULL;
-            if (first >= last)
-                continue;
-            if (pass == 0) {
-                if (measured && plan->extras.logits)
-                    extremes(scores, visible, first, last, &measured->min_logit,
-                             &measured->max_logit);
-                shape_row(block, run, shape, scores, row, first, last);
-            } else if (visible) {
-                close_row(plan, scores, visible, first, last, measured);
-            } else if (measured) {
-                least_score(plan, scores, NULL, first, last, measured);
-                measured->visible += last - first;
-            }
-        }
-        if (pass == 0 && plan->scores.function)
-            call_function(block, run, place, scratch->scores);
+    for (int i = 0; i < block->rows; i++) {
+        struct shaped_row row = shaped_row_of(block, plan, scratch, i, measure);
+        if (row.measured && plan->extras.logits)
+            extremes(row.scores, row.visible, row.first, row.last, &row.measured->min_logit,
+                     &row.measured->max_logit);
+        if (row.first < row.last)
+            shape_row(block, run, shape, row.scores, i, row.first, row.last);
+    }
+    if (plan->scores.function)
+        call_function(block, run, place, scratch->scores);
+    for (int i = 0; i < block->rows; i++) {
+        struct shaped_row row = shaped_row_of(block, plan, scratch, i, measure);
+        if (row.first < row.last)
+            close_row(plan, &row);
     }
 }
 
@@ -406,13 +413,12 @@ bool attn_block_scores(struct attn_block *block, const struct attn_run_state *ru
     block->key_begin = key_block * plan->block_keys;
     block->keys = (int)attn_int64_min(plan->block_keys, place->keys - block->key_begin);
     block->marked = false;
-    block->tile = judge(block, plan, shape);
+    block->tile = attn_tile_worked(plan, judge(block, plan, shape), block->keys);
     if (block->tile == ATTN_TILE_SKIP)
         return false;
-    if (block->tile == ATTN_TILE_FULL && block->keys % plan->kernels->lanes == 0) {
+    if (block->tile == ATTN_TILE_FULL) {
         whole_hulls(block, plan->kernels);
     } else {
-        block->tile = ATTN_TILE_PARTIAL; /* the last vector's empty lanes are masked too */
         find_hulls(block, &shape->mask, plan->kernels);
         if (plan->shaped)
             mark_block(block, plan, shape, scratch);

@@ -11,14 +11,14 @@ struct attn_block {
     int64_t key_begin;
     int keys;
     enum attn_tile tile;
-    bool
-        marked; /* scratch->visible says which pairs are visible, `seen` which panels some row sees */
+    /* where `marked`, scratch->visible says which pairs are visible, `seen` which panels some row sees */
+    bool marked;
     uint64_t seen[ATTN_BLOCK_GROUPS];
     /* what each group works on, within the block; an empty run sees nothing */
     int16_t vector_first[ATTN_BLOCK_GROUPS], vector_last[ATTN_BLOCK_GROUPS];
     int16_t key_first[ATTN_BLOCK_GROUPS], key_last[ATTN_BLOCK_GROUPS]; /* the same in keys */
-    int16_t value_first[ATTN_BLOCK_GROUPS],
-        value_last[ATTN_BLOCK_GROUPS]; /* what some row may see */
+    /* what some row may see */
+    int16_t value_first[ATTN_BLOCK_GROUPS], value_last[ATTN_BLOCK_GROUPS];
 };
 
 /* Rows [row_begin, row_begin + rows) of a head, packed into scratch->queries. */

@@ -1,6 +1,7 @@
 /* Where a head's things are, and what masks it; the two things every task asks first. */
 #include "attention/run.h"
 
+#include "base/half.h"
 #include "plan/lengths.h"
 
 struct attn_place attn_run_sequence(const struct attn_run_state *run, int64_t batch, int64_t head)

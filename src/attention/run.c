@@ -11,8 +11,9 @@ static attn_status run_flight(struct attn_run_state *run, const attn_executor *e
     const int64_t group_heads = plan->problem.heads / plan->problem.kv_heads;
     const int64_t heads = run->flight_count * group_heads;
     attn_status status = ATTN_OK;
-    /* without queries keys are not read; without a shared copy none is made */
-    if (run->row_blocks.count > 0 && run->workspace.keys)
+    /* without queries keys are not read; what the longest sequence does not share, no other does */
+    if (run->row_blocks.count > 0 &&
+        attn_plan_packing(plan, run->args->queries) == ATTN_PACK_SHARED)
         status =
             attn_launch(executor, run->flight_count * run->key_blocks, attn_task_pack, run, error);
     if (!status)

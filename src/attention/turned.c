@@ -3,6 +3,7 @@
  * multiplied in pairs, which is rounded to bf16 again and so gives the same bits too. */
 #include "attention/turned.h"
 
+#include "base/half.h"
 #include "plan/lengths.h"
 
 /* The same for q and k but for where a row stands. */

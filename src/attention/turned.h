@@ -12,8 +12,8 @@ struct attn_rows_at {
     int64_t stride;
 };
 
-/* `count` rows of q, or of k, from `first` on; at most as many as a register tile is high or wide, in scratch until the next
- * call for the same slot: 0, or, for a second single row beside one of slot 0, 1. */
+/* `count` rows of q, or of k, from `first` on; at most as many as a register tile is high or wide, in scratch
+ * until the next call for the same slot: 0, or, for a second single row beside one of slot 0, 1. */
 struct attn_rows_at attn_query_rows(const struct attn_run_state *run,
                                     const struct attn_place *place, struct attn_scratch *scratch,
                                     int64_t first, int count, int slot);

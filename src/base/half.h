@@ -1,11 +1,17 @@
-/* bf16 and f16 as f32 and back, one number at a time: to nearest, ties to even; subnormals, infinities and
- * NaN as IEEE 754 has them. */
+/* Elements of any dtype: their size; bf16 and f16 as f32 and back, one number at a time: to nearest, ties to
+ * even; subnormals, infinities and NaN as IEEE 754 has them. */
 #ifndef ATTN_BASE_HALF_H
 #define ATTN_BASE_HALF_H
 
 #include <attn/attn.h>
 #include <stdint.h>
 #include <string.h>
+
+/* In bytes. */
+static inline int64_t attn_dtype_size(attn_dtype dtype)
+{
+    return dtype == ATTN_F32 ? 4 : 2;
+}
 
 static inline float attn_float_of_bits(uint32_t bits)
 {

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/half.h"
+
 /* Seen so far of a block: whether any pair is visible, and whether all are. */
 struct verdict {
     bool any, all;
@@ -80,7 +82,7 @@ static bool all_hidden(const void *row, attn_dtype dtype, int64_t keys)
 static enum attn_tile bias_tile(const struct attn_content *c, int64_t row_begin, int64_t row_end,
                                 int64_t key_begin, int64_t key_end)
 {
-    const int64_t size = c->bias_dtype == ATTN_F32 ? 4 : 2;
+    const int64_t size = attn_dtype_size(c->bias_dtype);
     for (int64_t row = row_begin; row < row_end; row++) {
         const char *at = (const char *)c->bias + (row * c->bias_stride + key_begin) * size;
         if (!all_hidden(at, c->bias_dtype, key_end - key_begin))
@@ -234,7 +236,7 @@ void attn_content_row(const struct attn_content *content, int64_t row, int64_t k
     }
     if (content->bias) {
         int64_t at = row * content->bias_stride + key_begin;
-        bias_row((const char *)content->bias + at * (content->bias_dtype == ATTN_F32 ? 4 : 2),
+        bias_row((const char *)content->bias + at * attn_dtype_size(content->bias_dtype),
                  content->bias_dtype, keys, visible);
     }
 }

@@ -61,9 +61,4 @@ static inline int64_t attn_total_keys(attn_lengths lengths, const attn_args *arg
                                    : args->batch * args->keys;
 }
 
-static inline int64_t attn_dtype_size(attn_dtype dtype)
-{
-    return dtype == ATTN_F32 ? 4 : 2;
-}
-
 #endif

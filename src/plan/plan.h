@@ -28,8 +28,7 @@ enum attn_packing {
 };
 
 struct attn_plan {
-    attn_problem
-        problem; /* scores, statistics and rotary are NULL: what it pointed to is in `wanted` */
+    attn_problem problem; /* its pointers are NULL: what they pointed to is in the members below */
     attn_statistics_wanted wanted;
     bool statistics_given, scores_given;
     attn_scores scores; /* all absent unless `shaped`; constant is NULL, and in the two below */
@@ -86,6 +85,13 @@ static inline enum attn_packing attn_plan_packing(const struct attn_plan *plan, 
         return ATTN_PACK_NOTHING;
     bool alone = plan->problem.heads == plan->problem.kv_heads && queries <= ATTN_BLOCK_ROWS;
     return alone || plan->pack_in_tasks ? ATTN_PACK_IN_TASK : ATTN_PACK_SHARED;
+}
+
+/* Whether any run of the plan has a task that packs for itself, and needs room for a block. */
+static inline bool attn_plan_packs_in_tasks(const struct attn_plan *plan)
+{
+    bool alone = plan->problem.heads == plan->problem.kv_heads;
+    return plan->problem.queries > plan->in_place_rows && (alone || plan->pack_in_tasks);
 }
 
 /* Check a problem and copy it (and its statistics) into the plan. */

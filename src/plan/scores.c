@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "plan/lengths.h"
 #include "plan/plan.h"
 

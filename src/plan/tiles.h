@@ -44,6 +44,13 @@ static inline enum attn_tile attn_tile_join(const struct attn_plan *plan, enum a
     return read == ATTN_TILE_FULL && !plan->scores.function ? runs : ATTN_TILE_PARTIAL;
 }
 
+/* The same of a block of `keys` keys as it is worked on: the last vector's empty lanes are masked too. */
+static inline enum attn_tile attn_tile_worked(const struct attn_plan *plan, enum attn_tile tile,
+                                              int64_t keys)
+{
+    return tile == ATTN_TILE_FULL && keys % plan->kernels->lanes != 0 ? ATTN_TILE_PARTIAL : tile;
+}
+
 /* How many blocks of all heads are skipped, full and partial where every sequence is as long as the plan
  * allows; `known` is false where that is seen at a run only. */
 struct attn_tile_counts {

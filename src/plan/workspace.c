@@ -26,7 +26,7 @@ static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena
 {
     const size_t rows = ATTN_BLOCK_ROWS, columns = (size_t)plan->kernels->columns;
     const size_t top = count_of(plan->extras.top_keys);
-    const bool in_task = plan->pack_in_tasks || plan->problem.heads == plan->problem.kv_heads;
+    const bool in_task = attn_plan_packs_in_tasks(plan);
     scratch->keys = take(arena, in_task ? count_of(plan->block_keys) : 0, count_of(plan->key_steps),
                          sizeof(float));
     scratch->values = take(arena, in_task ? count_of(plan->block_keys / plan->kernels->pair) : 0,

@@ -85,15 +85,10 @@ static void note_places(struct turning *t)
 
 /* ---- rows ---- */
 
-static size_t element_size(attn_dtype dtype)
-{
-    return dtype == ATTN_F32 ? sizeof(float) : sizeof(uint16_t);
-}
-
 static ptrdiff_t place_in(const attn_layout *layout, int64_t b, int64_t h, int64_t n)
 {
     int64_t element = b * layout->stride[0] + h * layout->stride[1] + n * layout->stride[2];
-    return (ptrdiff_t)element * (ptrdiff_t)element_size(layout->dtype);
+    return (ptrdiff_t)element * (ptrdiff_t)attn_dtype_size(layout->dtype);
 }
 
 /* The channels behind those that turn. Equal dtypes keep their bits (NaN payloads too). */
@@ -101,12 +96,12 @@ static void copy_rest(const struct turning *t, const struct worker *w, const cha
 {
     attn_dtype from_dtype = t->from_layout.dtype, to_dtype = t->to_layout.dtype;
     int64_t rest = t->head_size - t->size;
-    const char *from_rest = from + (size_t)t->size * element_size(from_dtype);
-    char *to_rest = to + (size_t)t->size * element_size(to_dtype);
+    const char *from_rest = from + (size_t)t->size * (size_t)attn_dtype_size(from_dtype);
+    char *to_rest = to + (size_t)t->size * (size_t)attn_dtype_size(to_dtype);
     if (rest == 0 || from_rest == to_rest)
         return;
     if (from_dtype == to_dtype) {
-        memcpy(to_rest, from_rest, (size_t)rest * element_size(from_dtype));
+        memcpy(to_rest, from_rest, (size_t)rest * (size_t)attn_dtype_size(from_dtype));
         return;
     }
     attn_turn_widen(w->input, from_rest, from_dtype, rest);
@@ -239,9 +234,9 @@ static attn_status check_tensors(const struct turning *t, attn_error *error)
         status = check_layout("to", &t->to_layout, extent, true, error);
     if (status || attn_layout_is_empty(extent))
         return status;
-    status = check_pointer("x", t->x, element_size(t->from_layout.dtype), error);
+    status = check_pointer("x", t->x, (size_t)attn_dtype_size(t->from_layout.dtype), error);
     if (!status)
-        status = check_pointer("to", t->to, element_size(t->to_layout.dtype), error);
+        status = check_pointer("to", t->to, (size_t)attn_dtype_size(t->to_layout.dtype), error);
     if (!status && t->positions)
         status = check_pointer("positions", t->positions, sizeof(int64_t), error);
     return status ? status : check_in_place(t, extent, error);

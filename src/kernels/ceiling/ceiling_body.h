@@ -40,6 +40,14 @@ INLINE void fma_step(vf *chain, vf factor, vf addend)
 #endif
 }
 
+INLINE float sum_of(const vf chain[CHAINS])
+{
+    vf sum = chain[0];
+    for (int i = 1; i < CHAINS; i++)
+        sum += chain[i];
+    return vf_sum(sum);
+}
+
 static float fma_loop(int64_t rounds, float seed)
 {
     vf chain[CHAINS];
@@ -53,10 +61,7 @@ static float fma_loop(int64_t rounds, float seed)
         fma_step(chain, factor, addend);
         fma_step(chain, factor, addend);
     }
-    vf sum = chain[0];
-    for (int i = 1; i < CHAINS; i++)
-        sum += chain[i];
-    return vf_sum(sum);
+    return sum_of(chain);
 }
 
 #ifdef ATTN_BF16_PAIRS
@@ -81,10 +86,7 @@ static float bf16_dot_loop(int64_t rounds, float seed)
         dot_step(chain, left, right);
         dot_step(chain, left, right);
     }
-    vf sum = chain[0];
-    for (int i = 1; i < CHAINS; i++)
-        sum += chain[i];
-    return vf_sum(sum);
+    return sum_of(chain);
 }
 #endif
 

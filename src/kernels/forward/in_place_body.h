@@ -233,7 +233,7 @@ INLINE void values_in_place_tile(const struct attn_values_call *call, int panel,
 {
     const int first = call->key_first[group] / PAIR;
     const int keys = call->key_last[group] - call->key_first[group];
-    const int64_t stride_bytes = call->stride * (dtype == ATTN_F32 ? 4 : 2);
+    const int64_t stride_bytes = call->stride * attn_dtype_size(dtype);
     const char *value = (const char *)element_of(call->in_place, panel * COLUMNS, dtype) +
                         call->key_first[group] * stride_bytes;
     float *output = call->output + ((int64_t)panel * call->output_rows + group * ROWS) * COLUMNS;
@@ -242,42 +242,4 @@ INLINE void values_in_place_tile(const struct attn_values_call *call, int panel,
                            value, stride_bytes, (keys + PAIR - 1) / PAIR, keys % PAIR != 0, width,
                            rows, dtype);
     tile_store(tile, output, COLUMNS, width, rows);
-}
-
-INLINE void values_in_place_panel(const struct attn_values_call *call, int panel, const int width,
-                                  const attn_dtype dtype)
-{
-    for (int group = 0, rows = call->rows; rows > 0; group++, rows -= ROWS) {
-        if (call->key_first[group] >= call->key_last[group])
-            continue;
-        if (rows > 2 * TILE_STEP)
-            values_in_place_tile(call, panel, group, width, ROWS, dtype);
-        else if (rows > TILE_STEP)
-            values_in_place_tile(call, panel, group, width, 2 * TILE_STEP, dtype);
-        else
-            values_in_place_tile(call, panel, group, width, TILE_STEP, dtype);
-    }
-}
-
-INLINE void values_in_place_as(const struct attn_values_call *call, const attn_dtype dtype)
-{
-    int whole = call->panels - call->half_panel;
-    for (int panel = 0; panel < whole; panel++)
-        values_in_place_panel(call, panel, 2, dtype);
-    if (call->half_panel)
-        values_in_place_panel(call, whole, 1, dtype);
-}
-
-static void values_in_place(const struct attn_values_call *call)
-{
-#ifdef ATTN_BF16_PAIRS
-    values_in_place_as(call, ATTN_BF16);
-#else
-    if (call->dtype == ATTN_F32)
-        values_in_place_as(call, ATTN_F32);
-    else if (call->dtype == ATTN_BF16)
-        values_in_place_as(call, ATTN_BF16);
-    else
-        values_in_place_as(call, ATTN_F16);
-#endif
 }

@@ -6,7 +6,6 @@
 #else
 #include "kernels/forward/pack_body.h"
 #endif
-#include "kernels/forward/in_place_body.h"
 #include "kernels/forward/products_body.h"
 #include "kernels/forward/shape_body.h"
 #include "kernels/forward/statistics_body.h"

@@ -80,13 +80,17 @@ INLINE bool pack_values_as(const void *from, int64_t stride, int64_t keys, int64
     for (int64_t channel = 0; channel < head_size; channel += COLUMNS) {
         int64_t used = head_size - channel < COLUMNS ? head_size - channel : COLUMNS;
         for (int64_t key = 0; key < keys; key++) {
-            float row[COLUMNS];
-            const float *at = row;
-            if (dtype == ATTN_F32 && used == COLUMNS)
-                at = (const float *)from + key * stride + channel;
-            else
-                load_channels(row, from, key * stride + channel, used, dtype);
-            vf low = vf_load(at), high = vf_load(at + LANES);
+            const int64_t at = key * stride + channel;
+            vf low, high;
+            if (used == COLUMNS) {
+                low = vf_load_as(from, at, dtype);
+                high = vf_load_as(from, at + LANES, dtype);
+            } else {
+                float row[COLUMNS];
+                load_channels(row, from, at, used, dtype);
+                low = vf_load(row);
+                high = vf_load(row + LANES);
+            }
             poison = low * 0.0f + poison;
             poison = high * 0.0f + poison;
             vf_store(values, low);

@@ -3,7 +3,6 @@
 #include "kernels/simd/convert.h"
 
 typedef uint32_t u4_memory __attribute__((vector_size(16), aligned(2), may_alias));
-typedef uint16_t half_panel __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
 
 /* Channels (2t, 2t + 1) of a row as one element; the channel after the last is 0. */
 INLINE uint32_t pair_of(const uint16_t *row, int64_t t, int64_t head_size)
@@ -59,10 +58,10 @@ INLINE vu channels_of(const uint16_t *row, int64_t channel, int64_t head_size)
     if (!row || channel >= head_size)
         return (vu){0};
     if (channel + LANES <= head_size)
-        return __builtin_convertvector(*(const half_panel *)(row + channel), vu);
+        return vu_load_half(row + channel);
     for (int64_t i = channel; i < head_size; i++)
         padded[i - channel] = row[i];
-    return __builtin_convertvector(*(const half_panel *)padded, vu);
+    return vu_load_half(padded);
 }
 
 static bool pack_values_pairs(const void *from, attn_dtype dtype, int64_t stride, int64_t keys,

@@ -1,5 +1,6 @@
 /* The two products of a block: scores = queries keys^T, output += weights values. In both the panel is the
  * outer loop: it stays in the first-level cache while the groups of rows go by. */
+#include "kernels/forward/in_place_body.h"
 #include "kernels/forward/tile_body.h"
 
 /* `vector` is the tile's first in the block; with width 1 either half of a panel. */
@@ -74,25 +75,57 @@ INLINE void values_tile(const struct attn_values_call *call, int panel, int grou
     tile_store(tile, output, COLUMNS, width, rows);
 }
 
-INLINE void values_panel(const struct attn_values_call *call, int panel, const int width)
+enum { PACKED = 0 }; /* no attn_dtype: the values of a call that lie packed, not in place */
+
+/* Values packed or, of a dtype, in place. */
+INLINE void values_group(const struct attn_values_call *call, int panel, int group, const int width,
+                         const int rows, const int source)
+{
+    if (source == PACKED)
+        values_tile(call, panel, group, width, rows);
+    else
+        values_in_place_tile(call, panel, group, width, rows, (attn_dtype)source);
+}
+
+INLINE void values_panel(const struct attn_values_call *call, int panel, const int width,
+                         const int source)
 {
     for (int group = 0, rows = call->rows; rows > 0; group++, rows -= ROWS) {
         if (call->key_first[group] >= call->key_last[group])
             continue;
         if (rows > 2 * TILE_STEP)
-            values_tile(call, panel, group, width, ROWS);
+            values_group(call, panel, group, width, ROWS, source);
         else if (rows > TILE_STEP)
-            values_tile(call, panel, group, width, 2 * TILE_STEP);
+            values_group(call, panel, group, width, 2 * TILE_STEP, source);
         else
-            values_tile(call, panel, group, width, TILE_STEP);
+            values_group(call, panel, group, width, TILE_STEP, source);
     }
+}
+
+INLINE void values_from(const struct attn_values_call *call, const int source)
+{
+    int whole = call->panels - call->half_panel;
+    for (int panel = 0; panel < whole; panel++)
+        values_panel(call, panel, 2, source);
+    if (call->half_panel)
+        values_panel(call, whole, 1, source);
 }
 
 static void values(const struct attn_values_call *call)
 {
-    int whole = call->panels - call->half_panel;
-    for (int panel = 0; panel < whole; panel++)
-        values_panel(call, panel, 2);
-    if (call->half_panel)
-        values_panel(call, whole, 1);
+    values_from(call, PACKED);
+}
+
+static void values_in_place(const struct attn_values_call *call)
+{
+#ifdef ATTN_BF16_PAIRS
+    values_from(call, ATTN_BF16);
+#else
+    if (call->dtype == ATTN_F32)
+        values_from(call, ATTN_F32);
+    else if (call->dtype == ATTN_BF16)
+        values_from(call, ATTN_BF16);
+    else
+        values_from(call, ATTN_F16);
+#endif
 }

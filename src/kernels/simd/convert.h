@@ -17,7 +17,7 @@ typedef uint16_t h4_memory __attribute__((vector_size(8), aligned(2), may_alias)
 
 INLINE const void *element_of(const void *from, int64_t i, const attn_dtype dtype)
 {
-    return (const char *)from + i * (dtype == ATTN_F32 ? 4 : 2);
+    return (const char *)from + i * attn_dtype_size(dtype);
 }
 
 INLINE v4 v4_of_f16(h4 h)
