@@ -104,8 +104,8 @@ static void say_tiles(struct text *text, const struct attn_plan *plan)
             attn_is_ragged(p->lengths) ? "batches are ragged" : "there are no pairs");
     if (scores->function)
         say(text, "; the caller's function sees every tile that is not skipped");
-    if (p->keys % plan->kernels->columns != 0 && counts.known)
-        say(text, "; the last keys are no whole panel, so their tiles are partial");
+    if (attn_tile_worked(plan, ATTN_TILE_FULL, p->keys) != ATTN_TILE_FULL && counts.known)
+        say(text, "; the last keys are no whole vector, so their tiles are partial");
     say(text, "\n");
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "plan/lengths.h"
 #include "plan/workspace.h"
 
@@ -105,10 +106,10 @@ static void count_map(const struct attn_plan *plan, const struct attn_mask *mask
                 mask, row, attn_int64_min(row + rows.rows, p->queries), key, key_end);
             enum attn_tile tile = attn_tile_join(
                 plan, runs, read ? (enum attn_tile)read[i * key_blocks + j] : ATTN_TILE_FULL);
-            /* a last panel that is not full is masked */
+            tile = attn_tile_worked(plan, tile, key_end - key);
             if (tile == ATTN_TILE_SKIP)
                 counts->skip += times;
-            else if (tile == ATTN_TILE_FULL && (key_end - key) % plan->kernels->columns == 0)
+            else if (tile == ATTN_TILE_FULL)
                 counts->full += times;
             else
                 counts->partial += times;
