@@ -125,6 +125,12 @@ static inline double attn_ref_of_f16(uint16_t bits)
     return bits >> 15 ? -value : value;
 }
 
+/* Bytes of an element. */
+static inline int64_t attn_ref_dtype_size(attn_dtype dtype)
+{
+    return dtype == ATTN_F32 ? 4 : 2;
+}
+
 /* Element `index` of an array, exactly; and stored, rounded to nearest, ties to even. */
 static inline double attn_ref_value(const void *array, attn_dtype dtype, int64_t index)
 {

@@ -74,7 +74,7 @@ static int64_t offset(const attn_problem *problem, const attn_layout *layout, in
 {
     int64_t elements = (is_ragged(problem) ? 0 : batch * layout->stride[0]) +
                        head * layout->stride[1] + (first + index) * layout->stride[2];
-    return elements * (layout->dtype == ATTN_F32 ? 4 : 2);
+    return elements * attn_ref_dtype_size(layout->dtype);
 }
 
 const void *attn_ref_query_vector(const attn_problem *problem, const attn_args *args, int64_t batch,

@@ -16,7 +16,7 @@ double attn_ref_bias(const attn_problem *problem, const attn_args *args, int64_t
     if (!s || s->bias == 0)
         return 0;
     const char *row = (const char *)args->scores->bias +
-                      row_of(s->bias_stride, batch, head, query) * (s->bias == ATTN_F32 ? 4 : 2);
+                      row_of(s->bias_stride, batch, head, query) * attn_ref_dtype_size(s->bias);
     return attn_ref_value(row, s->bias, key);
 }
 

@@ -1,8 +1,8 @@
 /* Random batches: see batch_case.h. */
 #include "attention/batch_case.h"
 
-#include "attention/elements.h"
 #include "attention/guarded.h"
+#include "attn_ref.h"
 
 #include <stdlib.h>
 
@@ -37,10 +37,10 @@ static void *tensor(const struct batch_case *c, struct random *random, int64_t h
 {
     const attn_dtype dtype = c->problem.q.dtype;
     const int64_t count = c->problem.batch * heads * longest * size;
-    void *array = need((size_t)count + 1, (size_t)dtype_bytes(dtype));
+    void *array = need((size_t)count + 1, (size_t)attn_ref_dtype_size(dtype));
     for (int64_t i = 0; i < count; i++) {
         int64_t b = i / size / longest / heads, row = i / size % longest;
-        set_element(array, dtype, i, row < lengths[b] ? spread * random_normal(random) : NAN);
+        attn_ref_store(array, dtype, i, row < lengths[b] ? spread * random_normal(random) : NAN);
     }
     return array;
 }
@@ -82,10 +82,10 @@ static void choose_scores(struct batch_case *c, struct random *random)
                      : random_chance(random, 0.5) ? ATTN_F32
                                                   : p->q.dtype;
     const attn_dtype bias = c->scores.bias ? c->scores.bias : ATTN_F32;
-    c->bias = need((size_t)pairs + 1, (size_t)dtype_bytes(bias));
+    c->bias = need((size_t)pairs + 1, (size_t)attn_ref_dtype_size(bias));
     for (int64_t i = 0; i < pairs; i++)
-        set_element(c->bias, bias, i,
-                    random_chance(random, 0.1) ? -INFINITY : random_normal(random));
+        attn_ref_store(c->bias, bias, i,
+                       random_chance(random, 0.1) ? -INFINITY : random_normal(random));
     c->scores.alibi = random_chance(random, 0.3);
     c->scores.documents = random_chance(random, 0.3);
     if (random_chance(random, 0.3)) {

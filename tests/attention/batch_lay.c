@@ -1,8 +1,8 @@
 /* A batch laid out in one of the ways, run, and its results told sequence by sequence: see batch_case.h. */
 #include "attention/batch_case.h"
 
-#include "attention/elements.h"
 #include "attention/guarded.h"
+#include "attn_ref.h"
 
 #include <stdlib.h>
 
@@ -34,7 +34,7 @@ static const void *packed_tensor(struct batch_run *run, const void *from, int64_
                                  const int64_t *lengths, int64_t longest, int64_t total,
                                  int64_t size)
 {
-    const int64_t bytes = dtype_bytes(run->c->problem.q.dtype) * size;
+    const int64_t bytes = attn_ref_dtype_size(run->c->problem.q.dtype) * size;
     char *to = keep(run, (size_t)(total * heads * bytes), 1), *at = to;
     for (int64_t b = 0; b < run->c->problem.batch; b++)
         for (int64_t row = 0; row < lengths[b]; row++)
@@ -79,8 +79,8 @@ static void lay_tensors(struct batch_run *run)
         const int64_t longest = i == 0 ? c->problem.queries : c->problem.keys;
         const int64_t total = i == 0 ? run->total_queries : run->total_keys;
         *layouts[i] = attn_layout_bhsd(c->problem.q.dtype, heads[i], longest, sizes[i]);
-        *to[i] =
-            skip(from[i], run->first * layouts[i]->stride[0] * dtype_bytes(c->problem.q.dtype));
+        *to[i] = skip(from[i],
+                      run->first * layouts[i]->stride[0] * attn_ref_dtype_size(c->problem.q.dtype));
         if (is_ragged(run->way)) {
             *layouts[i] = attn_layout_bshd(c->problem.q.dtype, heads[i], total, sizes[i]);
             *to[i] = packed_tensor(run, from[i], heads[i], lengths, longest, total, sizes[i]);
@@ -89,7 +89,8 @@ static void lay_tensors(struct batch_run *run)
     const int64_t rows = is_ragged(run->way) ? run->total_queries : p->queries;
     const int64_t count = (is_ragged(run->way) ? 1 : p->batch) * p->heads * rows;
     p->o = attn_layout_bhsd(c->problem.o.dtype, p->heads, rows, p->head_size_v);
-    run->args.o = keep(run, (size_t)(count * p->head_size_v), (size_t)dtype_bytes(p->o.dtype));
+    run->args.o =
+        keep(run, (size_t)(count * p->head_size_v), (size_t)attn_ref_dtype_size(p->o.dtype));
     run->args.lse = keep(run, (size_t)count, sizeof(float));
     if (p->sinks)
         run->args.lse_with_sink = keep(run, (size_t)count, sizeof(float));
@@ -132,7 +133,8 @@ static void lay_scores(struct batch_run *run)
     if (scores->mask)
         args->mask = skip(c->mask, run->first * scores->mask_stride[0]);
     if (scores->bias)
-        args->bias = skip(c->bias, run->first * scores->bias_stride[0] * dtype_bytes(scores->bias));
+        args->bias =
+            skip(c->bias, run->first * scores->bias_stride[0] * attn_ref_dtype_size(scores->bias));
     if (scores->alibi)
         args->alibi_slopes = c->slopes;
     if (scores->documents) {
@@ -294,7 +296,7 @@ void batch_reset(struct batch_run *run)
 {
     const attn_problem *p = &run->problem;
     const size_t rows = (size_t)output_rows(run);
-    memset(run->args.o, 0xff, rows * (size_t)(p->head_size_v * dtype_bytes(p->o.dtype)));
+    memset(run->args.o, 0xff, rows * (size_t)(p->head_size_v * attn_ref_dtype_size(p->o.dtype)));
     memset(run->args.lse, 0xff, rows * sizeof(float));
     if (run->args.lse_with_sink)
         memset(run->args.lse_with_sink, 0xff, rows * sizeof(float));
@@ -357,7 +359,7 @@ size_t batch_results(const struct batch_run *run, int64_t sequence, uint32_t *wo
     const struct batch_case *c = run->c;
     const attn_problem *p = &run->problem;
     const int64_t rows = c->query_lengths[sequence], keys = c->key_lengths[sequence];
-    const int64_t row_bytes = p->head_size_v * dtype_bytes(p->o.dtype);
+    const int64_t row_bytes = p->head_size_v * attn_ref_dtype_size(p->o.dtype);
     struct words told = {words, 0, most};
     for (int64_t h = 0; h < p->heads; h++) {
         const int64_t row =
@@ -393,7 +395,8 @@ bool batch_padding_is_empty(const struct batch_run *run)
             for (int64_t i = run->c->query_lengths[b]; i < p->queries; i++) {
                 empty &= run->args.lse[row + i] == -INFINITY;
                 for (int64_t e = 0; e < p->head_size_v; e++)
-                    empty &= element(run->args.o, p->o.dtype, (row + i) * p->head_size_v + e) == 0;
+                    empty &= attn_ref_value(run->args.o, p->o.dtype,
+                                            (row + i) * p->head_size_v + e) == 0;
             }
             for (int64_t j = run->c->key_lengths[b]; j < p->keys; j++)
                 if (is_wanted(run, ATTN_STAT_COLUMN_MASS))

@@ -26,11 +26,6 @@ static bool offsets(const attn_layout *layout, const int64_t extent[4], int64_t 
     return true;
 }
 
-static int64_t width_of(attn_dtype dtype)
-{
-    return dtype == ATTN_F32 ? 4 : 2;
-}
-
 static void fill_with_nan(void *block, attn_dtype dtype, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -45,9 +40,9 @@ static struct tensor make_input(const attn_layout *layout, int64_t b, int64_t h,
     if (!offsets(layout, tensor.extent, &low, &high))
         return tensor;
     size_t count = (size_t)(high - low + 1);
-    tensor.block = need(count, (size_t)width_of(layout->dtype));
+    tensor.block = need(count, (size_t)attn_ref_dtype_size(layout->dtype));
     fill_with_nan(tensor.block, layout->dtype, count);
-    tensor.origin = (char *)tensor.block - low * width_of(layout->dtype);
+    tensor.origin = (char *)tensor.block - low * attn_ref_dtype_size(layout->dtype);
     return tensor;
 }
 
@@ -55,7 +50,7 @@ static struct tensor make_input(const attn_layout *layout, int64_t b, int64_t h,
 static void make_packed_inputs(struct attention_case *c, const attn_problem *p, int64_t b,
                                int64_t n)
 {
-    const int64_t width = p->q.stride[2], bytes = width_of(p->q.dtype);
+    const int64_t width = p->q.stride[2], bytes = attn_ref_dtype_size(p->q.dtype);
     c->q.dtype = c->k.dtype = c->v.dtype = p->q.dtype;
     c->q.extent[0] = c->k.extent[0] = c->v.extent[0] = b;
     c->q.extent[1] = p->heads, c->k.extent[1] = c->v.extent[1] = p->kv_heads;
@@ -75,7 +70,7 @@ static void make_output_tensor(struct attention_case *c, const attn_layout *layo
                                int64_t queries)
 {
     int64_t extent[4] = {batch, c->problem.heads, queries, c->problem.head_size_v};
-    int64_t low, high, width = width_of(layout->dtype);
+    int64_t low, high, width = attn_ref_dtype_size(layout->dtype);
     if (!offsets(layout, extent, &low, &high))
         return;
     struct guarded o = guarded_create_of("o", (size_t)(high - low + 1), (size_t)width);

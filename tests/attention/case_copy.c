@@ -18,7 +18,7 @@ static void copy_vectors(const struct copying *copying, struct attention_case *t
                          enum case_tensor which, int64_t heads, int64_t size)
 {
     const struct attention_case *from = copying->from;
-    size_t bytes = (size_t)(size * (from->problem.q.dtype == ATTN_F32 ? 4 : 2));
+    size_t bytes = (size_t)(size * attn_ref_dtype_size(from->problem.q.dtype));
     for (int64_t b = 0; b < copying->count; b++) {
         int64_t length = which == CASE_Q ? case_queries(to, b) : case_keys(to, b);
         for (int64_t h = 0; h < heads; h++)
@@ -96,7 +96,7 @@ static void copy_scores(const struct copying *copying, struct attention_case *to
     attn_scores_args *args = &to->scores_args;
     if (!from->problem.scores)
         return;
-    int64_t width = from->scores.bias == ATTN_F32 ? 4 : 2;
+    int64_t width = attn_ref_dtype_size(from->scores.bias);
     args->mask = copy_pair_tensor(&from->mask, &to->mask, first * from->scores.mask_stride[0]);
     args->bias =
         copy_pair_tensor(&from->bias, &to->bias, first * from->scores.bias_stride[0] * width);

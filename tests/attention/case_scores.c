@@ -36,7 +36,7 @@ void case_make_mask(struct attention_case *c)
 
 void case_make_bias(struct attention_case *c)
 {
-    int64_t width = c->scores.bias == ATTN_F32 ? 4 : 2;
+    int64_t width = attn_ref_dtype_size(c->scores.bias);
     c->scores_args.bias =
         make_rows(c, &c->bias, c->scores.bias_stride, width, c->args.keys * width);
 }
@@ -65,7 +65,7 @@ void case_set_bias(struct attention_case *c, int64_t batch, int64_t head, int64_
 {
     if (!c->bias.block)
         return;
-    int64_t width = c->scores.bias == ATTN_F32 ? 4 : 2;
+    int64_t width = attn_ref_dtype_size(c->scores.bias);
     unsigned char *row =
         c->bias.block + c->bias.origin + place(c->scores.bias_stride, batch, head, query) * width;
     attn_ref_store(row, c->scores.bias, key, bias);

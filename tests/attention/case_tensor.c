@@ -9,7 +9,7 @@ void *case_place(const struct tensor *tensor, const attn_layout *layout, int64_t
                  int64_t head, int64_t index)
 {
     int64_t at = batch * layout->stride[0] + head * layout->stride[1] + index * layout->stride[2];
-    return (char *)tensor->origin + at * (tensor->dtype == ATTN_F32 ? 4 : 2);
+    return (char *)tensor->origin + at * attn_ref_dtype_size(tensor->dtype);
 }
 
 float *case_element(const struct tensor *tensor, const attn_layout *layout, int64_t batch,

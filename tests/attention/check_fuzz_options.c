@@ -2,17 +2,17 @@
  * slopes, documents, block lists, dtypes. What the library refuses it refuses with a sentence and untouched
  * outputs; what it serves must be what plain loops give. Changes leave every address that the caller promises
  * within its arrays. */
-#include "attention/elements.h"
 #include "attention/path.h"
 #include "attention/plain_call.h"
 #include "attention/random.h"
+#include "attn_ref.h"
 
 static int64_t refused_calls, served_calls;
 
 static void fill(void *array, attn_dtype dtype, int64_t count, struct random *random)
 {
     for (int64_t i = 0; i < count; i++)
-        set_element(array, dtype, i, random_normal(random));
+        attn_ref_store(array, dtype, i, random_normal(random));
 }
 
 /* Masks as bits: a row has one byte. */
@@ -32,8 +32,8 @@ static void choose_scores(struct call *c, struct random *random)
                      : random_chance(random, 0.5) ? ATTN_F32
                                                   : c->problem.q.dtype;
     for (int i = 0; c->scores.bias && i < B * HQ * NQ * NK; i++)
-        set_element(c->bias, c->scores.bias, i,
-                    random_chance(random, 0.1) ? -INFINITY : random_normal(random));
+        attn_ref_store(c->bias, c->scores.bias, i,
+                       random_chance(random, 0.1) ? -INFINITY : random_normal(random));
     if (!c->scores.bias)
         a->bias = NULL;
     for (int axis = 0; axis < 3; axis++) { /* broadcasts */

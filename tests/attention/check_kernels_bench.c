@@ -290,7 +290,7 @@ void bench_kernels(double peak_gflops)
         for (int d = 0; d < kernel_dtypes_count; d++) {
             b.dtype = kernel_dtypes[d];
             for (int64_t i = 0; i < KEYS * HEAD_MOST; i++)
-                set_element(b.tensor, b.dtype, i, 0.1 * random_normal(&random));
+                attn_ref_store(b.tensor, b.dtype, i, 0.1 * random_normal(&random));
             run_pack_queries(&b), run_pack_keys(&b), run_pack_values(&b);
             if (h < 2)
                 bench_dtype(&b);

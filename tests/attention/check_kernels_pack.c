@@ -7,7 +7,7 @@ static double packed(const float *copy, int64_t step, int half, int width, int j
 {
     if (kernels->pair == 1)
         return (double)copy[step * width + j];
-    return element(copy, ATTN_BF16, 2 * (step * width + j) + half);
+    return attn_ref_value(copy, ATTN_BF16, 2 * (step * width + j) + half);
 }
 
 static void check_copy(const char *what, const float *copy, const void *from, attn_dtype dtype,
@@ -17,7 +17,7 @@ static void check_copy(const char *what, const float *copy, const void *from, at
         for (int j = 0; j < width; j++) {
             double expected = 0;
             if (j < used && t < size)
-                expected = (double)((float)element(from, dtype, j * stride + t) * scale);
+                expected = (double)((float)attn_ref_value(from, dtype, j * stride + t) * scale);
             exactly(what, t, packed(copy, t / kernels->pair, (int)(t % kernels->pair), width, j),
                     expected);
         }
@@ -38,8 +38,8 @@ void check_pack_queries_and_keys(void **state)
         void *queries = rows_of(&random, dtype, used_rows, size, stride, 1);
         void *keys = rows_of(&random, dtype, used_keys, size, stride, 1);
         if (round % 4 == 0)
-            set_element(keys, dtype, random_between(&random, 0, size - 1),
-                        round % 8 == 0 ? NAN : -INFINITY);
+            attn_ref_store(keys, dtype, random_between(&random, 0, size - 1),
+                           round % 8 == 0 ? NAN : -INFINITY);
         float *group = fenced(step * (size_t)kernels->rows);
         float *panel = fenced(step * (size_t)kernels->columns);
         kernels->pack_queries(queries, dtype, stride, used_rows, size, scale, group);
@@ -81,7 +81,7 @@ static void check_block_of_values(const float *copy, const void *from, attn_dtyp
             int64_t step = channel / columns * steps + key / kernels->pair;
             double expected = 0;
             if (channel < size && key < keys)
-                expected = element(from, dtype, key * stride + channel);
+                expected = attn_ref_value(from, dtype, key * stride + channel);
             exactly(
                 "value", channel,
                 packed(copy, step, (int)(key % kernels->pair), columns, (int)(channel % columns)),
@@ -107,11 +107,11 @@ void check_pack_values(void **state)
         for (int p = 0; p < 4 && keys > 0; p++) {
             int64_t at = random_between(&random, 0, keys - 1) * stride +
                          random_between(&random, 0, size - 1);
-            double kept = element(from, dtype, at);
-            set_element(from, dtype, at, poisons[p]);
+            double kept = attn_ref_value(from, dtype, at);
+            attn_ref_store(from, dtype, at, poisons[p]);
             assert_true(kernels->pack_values(from, dtype, stride, keys, size, to));
             check_block_of_values(to, from, dtype, stride, keys, size);
-            set_element(from, dtype, at, kept);
+            attn_ref_store(from, dtype, at, kept);
         }
         release();
     }
@@ -136,7 +136,8 @@ void check_pack_queries_quads(void **state)
                 int64_t step = t / kernels->pair, at = step / 4 * lanes + row * 4 + step % 4;
                 double expected = 0;
                 if (row < used)
-                    expected = (double)((float)element(from, dtype, row * stride + t) * scale);
+                    expected =
+                        (double)((float)attn_ref_value(from, dtype, row * stride + t) * scale);
                 exactly("quad", t, packed(to, at, (int)(t % kernels->pair), 1, 0), expected);
             }
         release();
@@ -155,10 +156,10 @@ void check_non_finite(void **state)
         void *from = rows_of(&random, dtype, keys, size, stride, 1); /* NaN between the rows */
         assert_false(kernels->non_finite(from, dtype, stride, keys, size));
         if (keys > 0) {
-            set_element(from, dtype,
-                        random_between(&random, 0, keys - 1) * stride +
-                            random_between(&random, 0, size - 1),
-                        poisons[round / 3 % 4]);
+            attn_ref_store(from, dtype,
+                           random_between(&random, 0, keys - 1) * stride +
+                               random_between(&random, 0, size - 1),
+                           poisons[round / 3 % 4]);
             assert_true(kernels->non_finite(from, dtype, stride, keys, size));
         }
         release();
@@ -183,13 +184,13 @@ void check_store_row(void **state)
             output[i] = (float)number(&random, dtype, round % 4 ? 1 : 1e5, true);
         output[random_between(&random, 0, panels * rows * columns - 1)] =
             round % 3 == 0 ? NAN : -INFINITY;
-        char *to = fenced((size_t)(size * dtype_bytes(dtype)));
-        char *expected = fenced((size_t)(size * dtype_bytes(dtype)));
+        char *to = fenced((size_t)(size * attn_ref_dtype_size(dtype)));
+        char *expected = fenced((size_t)(size * attn_ref_dtype_size(dtype)));
         kernels->store_row(output + row * columns, rows, size, factor, to, dtype);
         for (int64_t i = 0; i < size; i++) {
             float x = output[(i / columns * rows + row) * columns + i % columns] * factor;
-            set_element(expected, dtype, i, (double)x);
-            exactly("stored", i, element(to, dtype, i), element(expected, dtype, i));
+            attn_ref_store(expected, dtype, i, (double)x);
+            exactly("stored", i, attn_ref_value(to, dtype, i), attn_ref_value(expected, dtype, i));
         }
         release();
     }

@@ -21,7 +21,7 @@ static float *operand(struct random *random, int64_t runs, int64_t steps, int wi
     const attn_dtype dtype = kernels->pair == 2 ? ATTN_BF16 : ATTN_F32;
     for (int64_t i = 0; i < runs * steps * width * kernels->pair; i++) {
         bool empty = lone && i % 2 == 1 && i / 2 / width % steps == steps - 1;
-        set_element(array, dtype, i, empty ? 0 : spread * random_normal(random));
+        attn_ref_store(array, dtype, i, empty ? 0 : spread * random_normal(random));
     }
     return array;
 }
@@ -35,7 +35,7 @@ static int64_t operand_index(int64_t run, int64_t steps, int64_t t, int width, i
 
 static double operand_at(const float *array, int64_t index)
 {
-    return element(array, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32, index);
+    return attn_ref_value(array, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32, index);
 }
 
 struct runs {
@@ -160,8 +160,8 @@ void check_scores(void **state)
         if (used > 0 && runs.last[0] > runs.first[0] && is_seen(call.seen, 0, bad / columns)) {
             int64_t at = operand_index(bad / columns, steps, random_between(&random, 0, d - 1),
                                        columns, bad % columns);
-            set_element((float *)(uintptr_t)call.keys, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32,
-                        at, NAN);
+            attn_ref_store((float *)(uintptr_t)call.keys, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32,
+                           at, NAN);
             kernels->scores(&call);
             compare_scores(&call, d, spread);
             assert_true(isnan(call.scores[bad]));
@@ -172,8 +172,8 @@ void check_scores(void **state)
 
 static void set_weight(float *weights, int64_t row, int64_t key, double x)
 {
-    set_element(weights + row * ATTN_SCORE_STRIDE, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32, key,
-                x);
+    attn_ref_store(weights + row * ATTN_SCORE_STRIDE, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32,
+                   key, x);
 }
 
 static double weight_at(const float *weights, int64_t row, int64_t key)
@@ -230,7 +230,7 @@ void check_values(void **state)
         const struct seen seen = random_seen(&random);
         void *from = rows_of(&random, dtype, keys, d, d, spread);
         for (int64_t i = 0; i < keys * d; i++) /* nothing hostile yet */
-            set_element(from, dtype, i, spread * random_normal(&random));
+            attn_ref_store(from, dtype, i, spread * random_normal(&random));
         const int64_t steps = attn_kernels_steps(kernels, keys);
         float *packed = fenced((size_t)(panels * steps * columns) * sizeof *packed);
         kernels->pack_values(from, dtype, d, keys, d, packed);
@@ -264,7 +264,7 @@ void check_values(void **state)
         for (int g = 0; g < groups; g++) /* the other of a lone last one's pair is read too */
             if (kernels->pair == 2 && runs.last[g] == key && key % 2 == 1)
                 key--;
-        set_element(from, dtype, key * d + channel, INFINITY);
+        attn_ref_store(from, dtype, key * d + channel, INFINITY);
         assert_true(kernels->pack_values(from, dtype, d, keys, d, packed));
         for (int64_t r = 0; r < groups * rows; r++)
             set_weight(weights, r, key, 0);
@@ -301,7 +301,7 @@ static void compare_in_place(const struct attn_scores_in_place_call *call, doubl
             double sum = 0, size = 0;
             for (int64_t t = 0; t < d; t++) {
                 double product = quad_at(call->queries, call->steps, r, t) *
-                                 element(call->keys, call->dtype, j * call->stride + t);
+                                 attn_ref_value(call->keys, call->dtype, j * call->stride + t);
                 sum += product, size += fabs(product);
             }
             near("score", j, (double)*got, sum * scale,
@@ -328,7 +328,7 @@ void check_scores_in_place(void **state)
         void *from = rows_of(&random, dtype, keys, d, stride, spread);
         for (int64_t j = 0; j < keys; j++)
             for (int64_t t = 0; t < d; t++)
-                set_element(from, dtype, j * stride + t, spread * random_normal(&random));
+                attn_ref_store(from, dtype, j * stride + t, spread * random_normal(&random));
         struct attn_scores_in_place_call call = {
             .queries = operand(&random, row_vectors, steps / 4, kernels->lanes, false, spread),
             .keys = from,
@@ -362,10 +362,10 @@ void check_scores_in_place(void **state)
             for (int j = call.key_first; j < call.key_last && j < keys; j++)
                 assert_memory_equal(&alone.scores[j], &call.scores[r * ATTN_SCORE_STRIDE + j],
                                     sizeof(float));
-            set_element(from, dtype,
-                        random_between(&random, 0, keys - 1) * stride +
-                            random_between(&random, 0, d - 1),
-                        NAN);
+            attn_ref_store(from, dtype,
+                           random_between(&random, 0, keys - 1) * stride +
+                               random_between(&random, 0, d - 1),
+                           NAN);
             kernels->scores_in_place(&call);
             compare_in_place(&call, spread);
         }
@@ -391,9 +391,9 @@ void check_values_in_place(void **state)
         void *from = rows_of(&random, dtype, keys, d, stride, 1);
         for (int64_t j = 0; j < keys; j++)
             for (int64_t e = 0; e < d; e++)
-                set_element(from, dtype, j * stride + e, random_normal(&random));
+                attn_ref_store(from, dtype, j * stride + e, random_normal(&random));
         if (round % 5 == 0)
-            set_element(from, dtype, random_between(&random, 0, keys - 1) * stride, INFINITY);
+            attn_ref_store(from, dtype, random_between(&random, 0, keys - 1) * stride, INFINITY);
         const int64_t steps = attn_kernels_steps(kernels, keys);
         float *packed = fenced((size_t)(panels * steps * columns) * sizeof *packed);
         kernels->pack_values(from, dtype, stride, keys, d, packed);

@@ -56,10 +56,11 @@ void check_add_bias(void **state)
         float *before = copy_of(scores, count);
         void *bias = rows_of(&random, dtype, count > 0, count, count, 2);
         for (int j = 0; j < count; j += (int)random_between(&random, 1, 40))
-            set_element(bias, dtype, j, j % 3 == 0 ? NAN : j % 3 == 1 ? -INFINITY : INFINITY);
+            attn_ref_store(bias, dtype, j, j % 3 == 0 ? NAN : j % 3 == 1 ? -INFINITY : INFINITY);
         kernels->add_bias(scores, count, bias, dtype, unit);
         for (int j = 0; j < count; j++) {
-            double added = element(bias, dtype, j) * (double)unit, sum = (double)before[j] + added;
+            double added = attn_ref_value(bias, dtype, j) * (double)unit,
+                   sum = (double)before[j] + added;
             if (fabs(added) < INFINITY && fabs(added) >= (double)FLT_MAX)
                 continue; /* overflows or not, as it is rounded */
             near("biased", j, (double)scores[j], sum,

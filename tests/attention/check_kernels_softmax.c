@@ -34,7 +34,7 @@ static double kept_at(const struct run_of_blocks *run, int block, int row, int k
 
 static double weight_after(const float *row, int key)
 {
-    return element(row, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32, key);
+    return attn_ref_value(row, kernels->pair == 2 ? ATTN_BF16 : ATTN_F32, key);
 }
 
 /* The weights a call left in the scores of one row against those of `scores`, which it found. */

@@ -51,6 +51,13 @@ void release(void)
         fail_msg("something was written before an array");
 }
 
+/* Digits of the significand, and the least exponent of a normal number. */
+static void dtype_format(attn_dtype dtype, int *digits, int *least)
+{
+    *digits = dtype == ATTN_F16 ? 11 : dtype == ATTN_BF16 ? 8 : 24;
+    *least = dtype == ATTN_F16 ? -14 : -126;
+}
+
 double number(struct random *random, attn_dtype dtype, double spread, bool hostile)
 {
     int digits, least;
@@ -93,13 +100,13 @@ void *rows_of(struct random *random, attn_dtype dtype, int64_t rows, int64_t siz
 {
     int64_t step = stride < 0 ? -stride : stride, last = rows > 0 ? rows - 1 : 0;
     int64_t count = rows > 0 ? last * step + size : 0;
-    char *block = fenced((size_t)(count * dtype_bytes(dtype)));
+    char *block = fenced((size_t)(count * attn_ref_dtype_size(dtype)));
     for (int64_t i = 0; i < count; i++)
-        set_element(block, dtype, i, NAN);
-    char *first = block + (stride < 0 ? last * step * dtype_bytes(dtype) : 0);
+        attn_ref_store(block, dtype, i, NAN);
+    char *first = block + (stride < 0 ? last * step * attn_ref_dtype_size(dtype) : 0);
     for (int64_t row = 0; row < rows; row++)
         for (int64_t i = 0; i < size; i++)
-            set_element(first, dtype, row * stride + i, number(random, dtype, spread, true));
+            attn_ref_store(first, dtype, row * stride + i, number(random, dtype, spread, true));
     return first;
 }
 

@@ -8,8 +8,8 @@
 #ifndef TESTS_ATTENTION_KERNEL_CHECK_H
 #define TESTS_ATTENTION_KERNEL_CHECK_H
 
-#include "attention/elements.h"
 #include "attention/random.h"
+#include "attn_ref.h"
 #include "kernels/table.h"
 
 #include <float.h>

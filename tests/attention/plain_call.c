@@ -1,7 +1,7 @@
 /* A call by plain loops: see plain_call.h. */
 #include "attention/plain_call.h"
 
-#include "attention/elements.h"
+#include "attn_ref.h"
 
 #include <stdlib.h>
 
@@ -39,7 +39,7 @@ static double tensor_at(const void *tensor, const attn_layout *layout, const str
 {
     int64_t at = (s->ragged ? 0 : s->batch * layout->stride[0]) + head * layout->stride[1] +
                  row * layout->stride[2] + channel;
-    return element(tensor, layout->dtype, at);
+    return attn_ref_value(tensor, layout->dtype, at);
 }
 
 static int64_t offset_of(const struct call *c, const struct sequence *s)
@@ -97,9 +97,10 @@ static double score(const struct call *c, const struct sequence *s, int64_t h, i
     u *= p->scale != 0.0f ? (double)p->scale : 1 / sqrt((double)p->head_size);
     double result = p->softcap > 0.0f ? (double)p->softcap * tanh(u / (double)p->softcap) : u;
     if (p->scores && c->scores.bias)
-        result += element(c->args.scores->bias, c->scores.bias,
-                          s->batch * c->scores.bias_stride[0] + h * c->scores.bias_stride[1] +
-                              i * c->scores.bias_stride[2] + j);
+        result +=
+            attn_ref_value(c->args.scores->bias, c->scores.bias,
+                           s->batch * c->scores.bias_stride[0] + h * c->scores.bias_stride[1] +
+                               i * c->scores.bias_stride[2] + j);
     if (p->scores && c->scores.alibi)
         result -= (double)c->args.scores->alibi_slopes[h] * fabs((double)(i + offset_of(c, s) - j));
     return result;
