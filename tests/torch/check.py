@@ -7,13 +7,13 @@ Seeds S .. S + N - 1 are run, after the cases of kept_cases.txt. Each prints not
 the exact one than its bound; then the case is told in words, and --only SEED runs it alone. Ends with one table:
 kernel path and dtype, cases, numbers compared, and the worst error as a multiple of its bound."""
 
-import argparse
 import os
 import sys
 import tempfile
 
 import torch
 
+import arguments
 import binding
 import bounds
 import call
@@ -100,32 +100,25 @@ def report(records, ways, cases, libraries, details):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("library")
-    parser.add_argument("include")
-    parser.add_argument("--cases", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", type=int, help="run the case of this seed alone, and tell it")
-    parser.add_argument("--path", help="this kernel path alone")
-    arguments = parser.parse_args()
+    given = arguments.parse()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    binding.check_against_headers(arguments.include)
+    binding.check_against_headers(given.include)
     kept = list(kept_cases())
     records, ways, failures = {}, {}, []
     with tempfile.TemporaryDirectory() as folder:
-        any_path = binding.Library(arguments.library, None, folder)
-        paths = [arguments.path] if arguments.path else any_path.cpu.paths.decode().split()
-        libraries = [binding.Library(arguments.library, path, folder) for path in paths]
-        if arguments.only is not None:
-            seeds = [arguments.only]
-            print(options.generate(arguments.only).describe())
+        any_path = binding.Library(given.library, None, folder)
+        paths = [given.path] if given.path else any_path.cpu.paths.decode().split()
+        libraries = [binding.Library(given.library, path, folder) for path in paths]
+        if given.only is not None:
+            seeds = [given.only]
+            print(options.generate(given.only).describe())
         else:
-            seeds = kept + list(range(arguments.seed, arguments.seed + arguments.cases))
+            seeds = kept + list(range(given.seed, given.seed + given.cases))
         for seed in seeds:
             if run_case(seed, libraries, records, ways):
                 failures.append(seed)
-    report(records, ways, len(seeds), libraries, arguments.only is not None)
+    report(records, ways, len(seeds), libraries, given.only is not None)
     if failures:
         shown = " ".join(map(str, failures[:50]))
         sys.exit(f"\n{len(failures)} of {len(seeds)} cases failed: {shown}")

@@ -6,7 +6,6 @@ of every result are compared with plain double precision: ours inside `attn benc
 compared once more here, a peer's here. Ratio: the peer's time over ours, the median over rounds.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -16,11 +15,10 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, ".."))
+import arguments  # noqa: E402
 import problem  # noqa: E402
 import report  # noqa: E402
 import together  # noqa: E402
-
-PEERS = ("torch", "flex", "onnxruntime", "openvino", "ggml", "ik")
 
 
 class Peer:
@@ -151,26 +149,6 @@ def compare(options, threads, peers, name):
     return case, bench
 
 
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("patterns", nargs="*", help="as `attn bench` takes them; without any: every case")
-    parser.add_argument("--attn", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--peers", default=",".join(PEERS), help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=0, help="default: every core")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.4, help="for each side of a round, about")
-    parser.add_argument("--json", metavar="FILE", help="write every figure; - for standard output")
-    parser.add_argument("--markdown", metavar="FILE", help="write the tables for a document")
-    parser.add_argument("--keep", action="store_true",
-                        help="cases in the JSON file that are not measured now stay in it, and in the tables")
-    options = parser.parse_args()
-    options.attn = os.path.abspath(options.attn)
-    unknown = set(options.peers.split(",")) - set(PEERS)
-    if unknown:
-        parser.error(f"no peer is named {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
-    return options
-
-
 def kept_cases(options):
     if options.keep and options.json and os.path.exists(options.json):
         with open(options.json, encoding="utf-8") as file:
@@ -195,12 +173,12 @@ def write_files(options, result):
 
 
 def main():
-    options = parse()
+    options = arguments.parse(__doc__)
     cores = together.pin(options.threads)
     every = list_names(options, None)
     names = [name for pattern in options.patterns or [None] for name in list_names(options, pattern)]
     names = list(dict.fromkeys(names))
-    peers = [Peer(key, len(cores)) for key in PEERS if key in options.peers.split(",")]
+    peers = [Peer(key, len(cores)) for key in arguments.PEERS if key in options.peers.split(",")]
     cases, bench = kept_cases(options), None
     table = sys.stderr if options.json == "-" else sys.stdout
     for peer in peers:
