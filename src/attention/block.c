@@ -162,8 +162,12 @@ static void mark_row(const struct attn_block *block, const struct attn_shape *sh
 static uint64_t panels_of(const uint8_t *any, int first, int last, int columns)
 {
     uint64_t seen = 0;
-    for (int j = first; j < last; j++)
-        seen |= (uint64_t)any[j] << j / columns;
+    for (int panel = first / columns; panel * columns < last; panel++) {
+        int begin = panel * columns, end = begin + columns;
+        begin = begin > first ? begin : first;
+        end = end < last ? end : last;
+        seen |= (uint64_t)(memchr(any + begin, 1, (size_t)(end - begin)) != NULL) << panel;
+    }
     return seen;
 }
 
@@ -181,8 +185,7 @@ static void mark_block(struct attn_block *block, const struct attn_plan *plan,
              row < (group + 1) * group_rows && row < block->rows && first < last; row++) {
             uint8_t *visible = scratch->visible + (int64_t)row * ATTN_BLOCK_KEYS;
             mark_row(block, shape, row, first, last, visible);
-            for (int j = first; j < last; j++)
-                any[j] |= visible[j];
+            plan->kernels->masks.gather(any + first, visible + first, last - first);
         }
         block->seen[group] = panels_of(any, first, last, plan->kernels->columns);
         while (first < last && !any[first])

@@ -19,6 +19,7 @@
 #ifndef ATTN_KERNELS_TABLE_H
 #define ATTN_KERNELS_TABLE_H
 
+#include "base/mask_loops.h"
 #include "cpu/cpu.h"
 
 enum {
@@ -190,6 +191,8 @@ struct attn_kernels {
                       void *to, attn_dtype dtype);
     /* a row of the output times a factor, over `panels` panels */
     void (*rescale_row)(float *output, int64_t output_rows, int panels, float factor);
+
+    struct attn_mask_loops masks;
 };
 
 /* The kernels of a path for a dtype; NULL if this build has none for it. */

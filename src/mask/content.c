@@ -6,14 +6,20 @@
 
 #include "base/half.h"
 
-/* Seen so far of a block: whether any pair is visible, and whether all are. */
-struct verdict {
-    bool any, all;
-};
-
-static enum attn_tile tile_of(struct verdict v)
+static enum attn_tile tile_of(struct attn_verdict v)
 {
     return v.all ? ATTN_TILE_FULL : v.any ? ATTN_TILE_PARTIAL : ATTN_TILE_SKIP;
+}
+
+enum { ROWS_AHEAD = 8, CACHE_LINE = 64 };
+
+/* Rows lie far apart, and no hardware foresees the next one: ask for what stands some rows below `row`.
+ * Past the last row there is nothing, and asking does no harm. */
+static void read_soon(const void *row, int64_t stride, int64_t bytes)
+{
+    const uintptr_t soon = (uintptr_t)row + (uintptr_t)(ROWS_AHEAD * stride);
+    for (int64_t at = 0; at < bytes; at += CACHE_LINE)
+        __builtin_prefetch((const void *)(soon + (uintptr_t)at), 0, 2);
 }
 
 static bool bit_of(const uint8_t *row, int64_t key)
@@ -21,74 +27,47 @@ static bool bit_of(const uint8_t *row, int64_t key)
     return row[key >> 3] >> (key & 7) & 1;
 }
 
-static struct verdict look_at_bytes(const uint8_t *row, int64_t keys)
+static struct attn_verdict look_at_bits(const uint8_t *row, int64_t key_begin, int64_t key_end)
 {
-    uint8_t any = 0, hidden = 0;
-    for (int64_t j = 0; j < keys; j++) {
-        any |= row[j];
-        hidden = hidden | (row[j] == 0);
-    }
-    return (struct verdict){any != 0, !hidden};
-}
-
-static struct verdict look_at_bits(const uint8_t *row, int64_t key_begin, int64_t key_end)
-{
-    struct verdict v = {false, true};
+    struct attn_verdict v = {false, true};
     int64_t key = key_begin;
     for (; key < key_end && key % 8 != 0; key++)
-        v = (struct verdict){v.any || bit_of(row, key), v.all && bit_of(row, key)};
+        v = (struct attn_verdict){v.any || bit_of(row, key), v.all && bit_of(row, key)};
     for (; key + 8 <= key_end; key += 8)
-        v = (struct verdict){v.any || row[key / 8] != 0, v.all && row[key / 8] == 0xff};
+        v = (struct attn_verdict){v.any || row[key / 8] != 0, v.all && row[key / 8] == 0xff};
     for (; key < key_end; key++)
-        v = (struct verdict){v.any || bit_of(row, key), v.all && bit_of(row, key)};
+        v = (struct attn_verdict){v.any || bit_of(row, key), v.all && bit_of(row, key)};
     return v;
 }
 
 static enum attn_tile mask_tile(const struct attn_content *c, int64_t row_begin, int64_t row_end,
                                 int64_t key_begin, int64_t key_end)
 {
-    struct verdict tile = {false, true};
+    struct attn_verdict tile = {false, true};
     for (int64_t row = row_begin; row < row_end && (tile.all || !tile.any); row++) {
         const uint8_t *mask = c->mask + row * c->mask_stride;
-        struct verdict v = c->kind == ATTN_MASK_BYTES
-                               ? look_at_bytes(mask + key_begin, key_end - key_begin)
-                               : look_at_bits(mask, key_begin, key_end);
+        struct attn_verdict v = c->kind == ATTN_MASK_BYTES
+                                    ? c->loops->look_at_bytes(mask + key_begin, key_end - key_begin)
+                                    : look_at_bits(mask, key_begin, key_end);
         tile.any |= v.any;
         tile.all &= v.all;
     }
     return tile_of(tile);
 }
 
-/* Whether each of `keys` biases is -inf, told by their bits. */
-static bool all_hidden(const void *row, attn_dtype dtype, int64_t keys)
-{
-    uint32_t other = 0;
-    if (dtype == ATTN_F32) {
-        for (int64_t j = 0; j < keys; j++) {
-            uint32_t bits;
-            memcpy(&bits, (const char *)row + j * 4, sizeof bits);
-            other |= bits ^ 0xff800000u;
-        }
-        return other == 0;
-    }
-    const uint16_t hidden = dtype == ATTN_BF16 ? 0xff80 : 0xfc00;
-    const uint16_t *half = row;
-    for (int64_t j = 0; j < keys; j++)
-        other |= (uint32_t)(half[j] ^ hidden);
-    return other == 0;
-}
-
-/* Skip if every bias is -inf; the first row with another one ends the look. */
 static enum attn_tile bias_tile(const struct attn_content *c, int64_t row_begin, int64_t row_end,
                                 int64_t key_begin, int64_t key_end)
 {
     const int64_t size = attn_dtype_size(c->bias_dtype);
-    for (int64_t row = row_begin; row < row_end; row++) {
+    struct attn_verdict tile = {false, true};
+    for (int64_t row = row_begin; row < row_end && (tile.all || !tile.any); row++) {
         const char *at = (const char *)c->bias + (row * c->bias_stride + key_begin) * size;
-        if (!all_hidden(at, c->bias_dtype, key_end - key_begin))
-            return ATTN_TILE_PARTIAL;
+        read_soon(at, c->bias_stride * size, (key_end - key_begin) * size);
+        struct attn_verdict v = c->loops->look_at_bias(at, c->bias_dtype, key_end - key_begin);
+        tile.any |= v.any;
+        tile.all &= v.all;
     }
-    return ATTN_TILE_SKIP;
+    return tile_of(tile);
 }
 
 struct bounds {
@@ -133,7 +112,7 @@ static int64_t find_block(const struct attn_content *c, int64_t r, int64_t block
 static enum attn_tile blocks_tile(const struct attn_content *c, int64_t row_begin, int64_t row_end,
                                   int64_t key_begin, int64_t key_end)
 {
-    struct verdict tile = {false, true};
+    struct attn_verdict tile = {false, true};
     int64_t first = key_begin / c->block_keys, last = (key_end - 1) / c->block_keys;
     for (int64_t r = row_begin / c->block_rows; r <= (row_end - 1) / c->block_rows; r++) {
         int64_t listed = find_block(c, r, last + 1) - find_block(c, r, first);
@@ -201,20 +180,6 @@ static void bits_row(const uint8_t *mask, int64_t key_begin, int keys, uint8_t *
         visible[j] &= bit_of(mask, key_begin + j);
 }
 
-static void bias_row(const void *bias, attn_dtype dtype, int keys, uint8_t *visible)
-{
-    if (dtype == ATTN_F32) {
-        const float *at = bias;
-        for (int j = 0; j < keys; j++)
-            visible[j] = (uint8_t)(visible[j] & (at[j] != -INFINITY));
-        return;
-    }
-    const uint16_t hidden = dtype == ATTN_BF16 ? 0xff80 : 0xfc00;
-    const uint16_t *half = bias;
-    for (int j = 0; j < keys; j++)
-        visible[j] = (uint8_t)(visible[j] & (half[j] != hidden));
-}
-
 void attn_content_row(const struct attn_content *content, int64_t row, int64_t key_begin, int keys,
                       uint8_t *visible)
 {
@@ -228,15 +193,17 @@ void attn_content_row(const struct attn_content *content, int64_t row, int64_t k
     }
     if (content->mask) {
         const uint8_t *mask = content->mask + row * content->mask_stride;
-        if (content->kind == ATTN_MASK_BYTES)
-            for (int j = 0; j < keys; j++)
-                visible[j] = (uint8_t)(visible[j] & (mask[key_begin + j] != 0));
-        else
+        if (content->kind == ATTN_MASK_BYTES) {
+            read_soon(mask + key_begin, content->mask_stride, keys);
+            content->loops->hide_by_bytes(visible, mask + key_begin, keys);
+        } else {
             bits_row(mask, key_begin, keys, visible);
+        }
     }
     if (content->bias) {
         int64_t at = row * content->bias_stride + key_begin;
-        bias_row((const char *)content->bias + at * attn_dtype_size(content->bias_dtype),
-                 content->bias_dtype, keys, visible);
+        content->loops->hide_by_bias(
+            visible, (const char *)content->bias + at * attn_dtype_size(content->bias_dtype),
+            content->bias_dtype, keys);
     }
 }

@@ -5,10 +5,12 @@
 
 #include <attn/scores.h>
 
+#include "base/mask_loops.h"
 #include "mask/mask.h"
 
 /* What applies to one (sequence, query head); a NULL pointer is a mask that is not there. */
 struct attn_content {
+    const struct attn_mask_loops *loops;
     attn_mask_kind kind;
     const uint8_t *mask; /* row i at mask + i * mask_stride */
     int64_t mask_stride;

@@ -13,7 +13,7 @@ struct attn_content attn_plan_content(const struct attn_plan *plan, const attn_s
                                       int64_t query_origin, int64_t key_origin)
 {
     const attn_scores *scores = &plan->scores;
-    struct attn_content c = {0};
+    struct attn_content c = {.loops = &plan->kernels->masks};
     if (scores->mask != ATTN_MASK_NONE) {
         c.kind = scores->mask;
         c.mask = (const uint8_t *)args->mask + batch * scores->mask_stride[0] +

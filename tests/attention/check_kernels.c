@@ -37,6 +37,11 @@ static const struct {
     {KERNEL(range), check_range, NULL},
     {KERNEL(store_row), check_store_row, NULL},
     {KERNEL(rescale_row), check_rescale_row, NULL},
+    {KERNEL(masks.look_at_bytes), check_look_at_masks, NULL},
+    {KERNEL(masks.look_at_bias), check_look_at_masks, NULL},
+    {KERNEL(masks.hide_by_bytes), check_hide_by_masks, NULL},
+    {KERNEL(masks.hide_by_bias), check_hide_by_masks, NULL},
+    {KERNEL(masks.gather), check_gather, NULL},
 #undef KERNEL
 };
 

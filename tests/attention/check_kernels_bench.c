@@ -137,6 +137,20 @@ static void run_apply_mask(struct bench *b)
         kernels->apply_mask(b->scores + row * ATTN_SCORE_STRIDE, KEYS, b->visible);
 }
 
+static void run_hide_by_bytes(struct bench *b)
+{
+    for (int row = 0; row < ROWS; row++)
+        kernels->masks.hide_by_bytes(b->visible, b->visible, KEYS);
+}
+
+static void run_look_at_bias(struct bench *b)
+{
+    for (int row = 0; row < ROWS; row++)
+        b->sums[0] +=
+            (float)kernels->masks.look_at_bias(b->fresh + row * ATTN_SCORE_STRIDE, ATTN_F32, KEYS)
+                .all;
+}
+
 static void run_range(struct bench *b)
 {
     float low = 0, high = 0;
@@ -248,8 +262,10 @@ static void bench_shaping(struct bench *b)
                    {"softcap", run_softcap},
                    {"add_distance", run_add_distance},
                    {"apply_mask", run_apply_mask},
+                   {"hide_by_bytes", run_hide_by_bytes},
+                   {"look_at_bias", run_look_at_bias},
                    {"range", run_range}};
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 7; i++)
         print_elements(shaping[i].name, "", 0, seconds(b, shaping[i].run), (double)ROWS * KEYS);
     print_elements("rescale_row", "", b->head_size, seconds(b, run_rescale_row),
                    (double)ROWS * (double)b->head_size);

@@ -114,6 +114,108 @@ void check_apply_mask(void **state)
     }
 }
 
+/* Bytes, and biases, a share of which is hidden. */
+static uint8_t *mask_bytes(struct random *random, int count, double hidden)
+{
+    uint8_t *mask = fenced((size_t)count);
+    for (int j = 0; j < count; j++)
+        mask[j] = random_chance(random, hidden) ? 0 : (uint8_t)random_between(random, 1, 255);
+    return mask;
+}
+
+static void *mask_bias(struct random *random, attn_dtype dtype, int count, double hidden)
+{
+    static const double others[] = {NAN, INFINITY, -1e30, 0, -0.0};
+    void *bias = rows_of(random, dtype, count > 0, count, count, 2);
+    for (int j = 0; j < count; j++)
+        if (random_chance(random, hidden))
+            attn_ref_store(bias, dtype, j, -INFINITY);
+        else if (random_chance(random, 0.1))
+            attn_ref_store(bias, dtype, j, others[random_between(random, 0, 4)]);
+    return bias;
+}
+
+static bool bias_hides(const void *bias, attn_dtype dtype, int j)
+{
+    return attn_ref_value(bias, dtype, j) == (double)-INFINITY;
+}
+
+static const attn_dtype mask_dtypes[] = {ATTN_F32, ATTN_BF16, ATTN_F16};
+static const double mask_shares[] = {0, 0.01, 0.5, 0.99, 1};
+
+static void check_verdict(struct attn_verdict verdict, const bool *visible, int count)
+{
+    bool any = false, all = true;
+    for (int j = 0; j < count; j++) {
+        any |= visible[j];
+        all &= visible[j];
+    }
+    assert_int_equal(verdict.any, any);
+    assert_int_equal(verdict.all, all);
+}
+
+void check_look_at_masks(void **state)
+{
+    (void)state;
+    struct random random = {26};
+    for (int round = 0; round < 1500; round++) {
+        const int count = (int)random_between(&random, 0, 200);
+        const attn_dtype dtype = mask_dtypes[round % 3];
+        const double hidden = mask_shares[round % 5];
+        const uint8_t *mask = mask_bytes(&random, count, hidden);
+        const void *bias = mask_bias(&random, dtype, count, hidden);
+        bool seen[200], biased[200];
+        for (int j = 0; j < count; j++) {
+            seen[j] = mask[j] != 0;
+            biased[j] = !bias_hides(bias, dtype, j);
+        }
+        check_verdict(kernels->masks.look_at_bytes(mask, count), seen, count);
+        check_verdict(kernels->masks.look_at_bias(bias, dtype, count), biased, count);
+        release();
+    }
+}
+
+void check_hide_by_masks(void **state)
+{
+    (void)state;
+    struct random random = {27};
+    for (int round = 0; round < 600; round++) {
+        const int count = (int)random_between(&random, 0, 200);
+        const attn_dtype dtype = mask_dtypes[round % 3];
+        const double hidden = mask_shares[round % 5];
+        const uint8_t *mask = mask_bytes(&random, count, hidden);
+        const void *bias = mask_bias(&random, dtype, count, hidden);
+        uint8_t before[200], *visible = fenced((size_t)count), *other = fenced((size_t)count);
+        for (int j = 0; j < count; j++)
+            before[j] = visible[j] = other[j] = (uint8_t)random_between(&random, 0, 1);
+        kernels->masks.hide_by_bytes(visible, mask, count);
+        kernels->masks.hide_by_bias(other, bias, dtype, count);
+        for (int j = 0; j < count; j++) {
+            assert_int_equal(visible[j], before[j] && mask[j] != 0);
+            assert_int_equal(other[j], before[j] && !bias_hides(bias, dtype, j));
+        }
+        release();
+    }
+}
+
+void check_gather(void **state)
+{
+    (void)state;
+    struct random random = {28};
+    for (int round = 0; round < 400; round++) {
+        const int count = (int)random_between(&random, 0, 200);
+        uint8_t before[200], *any = fenced((size_t)count), *visible = fenced((size_t)count);
+        for (int j = 0; j < count; j++) {
+            before[j] = any[j] = (uint8_t)random_between(&random, 0, 1);
+            visible[j] = (uint8_t)random_between(&random, 0, 1);
+        }
+        kernels->masks.gather(any, visible, count);
+        for (int j = 0; j < count; j++)
+            assert_int_equal(any[j], before[j] | visible[j]);
+        release();
+    }
+}
+
 void check_range(void **state)
 {
     (void)state;

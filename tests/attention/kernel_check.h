@@ -78,6 +78,9 @@ void check_softcap(void **state);
 void check_add_bias(void **state);
 void check_add_distance(void **state);
 void check_apply_mask(void **state);
+void check_look_at_masks(void **state);
+void check_hide_by_masks(void **state);
+void check_gather(void **state);
 void check_range(void **state);
 
 /* check_kernels_bench.c: nanoseconds of every kernel of the table, and shares of the peak. */

@@ -1,5 +1,6 @@
 /* Every forward kernel of one path, and the table that names them. A stub for each instruction set defines
  * ATTN_VECTOR_BYTES, ATTN_KERNELS_PATH and ATTN_KERNELS_TABLE, and includes this. */
+#include "kernels/forward/mask_body.h"
 #include "kernels/forward/output_body.h"
 #ifdef ATTN_BF16_PAIRS
 #include "kernels/forward/pack_pairs_body.h"
@@ -50,4 +51,5 @@ const struct attn_kernels ATTN_KERNELS_TABLE = {
     .range = range,
     .store_row = store_row,
     .rescale_row = rescale_row,
+    .masks = {look_at_bytes, look_at_bias, hide_by_bytes, hide_by_bias, gather},
 };
