@@ -107,29 +107,62 @@ INLINE void store_quads(vf quads, float *scores)
 #undef STORE
 }
 
-/* `vectors` (1 or 2) vectors of rows by IN_PLACE_KEYS keys. */
+/* Quad number i of a vector, spread over all of it. */
+INLINE vf spread_quad(vf x, const int i)
+{
+#if ATTN_VECTOR_BYTES == 64
+#define SPREAD(a)                                                                                  \
+    __builtin_shufflevector(x, x, a, a + 1, a + 2, a + 3, a, a + 1, a + 2, a + 3, a, a + 1, a + 2, \
+                            a + 3, a, a + 1, a + 2, a + 3)
+    return i == 0 ? SPREAD(0) : i == 1 ? SPREAD(4) : i == 2 ? SPREAD(8) : SPREAD(12);
+#elif ATTN_VECTOR_BYTES == 32
+#define SPREAD(a) __builtin_shufflevector(x, x, a, a + 1, a + 2, a + 3, a, a + 1, a + 2, a + 3)
+    return i == 0 ? SPREAD(0) : SPREAD(4);
+#else
+    (void)i;
+    return x;
+#endif
+#undef SPREAD
+}
+
+/* `vectors` (1 or 2) vectors of rows by IN_PLACE_KEYS keys. A quad of f32 is spread by the load itself; halves
+ * are widened a vector at a time and spread from there, and only what is left is taken by quads. */
 INLINE void quad_tile(const struct attn_scores_in_place_call *call, int row_vector,
                       const char *const key_at[IN_PLACE_KEYS], float *scores, const int vectors,
                       const attn_dtype dtype)
 {
     const int64_t quads = call->steps / 4;
     const float *queries = call->queries + row_vector * quads * LANES;
+    const float *next = queries + (vectors - 1) * quads * LANES; /* of the other vector of rows */
+    const bool halves = PAIR == 1 && dtype != ATTN_F32;
     vf sums[2][IN_PLACE_KEYS];
 #pragma GCC unroll 8
     for (int k = 0; k < IN_PLACE_KEYS; k++)
         sums[0][k] = sums[1][k] = (vf){0};
-    for (int64_t t = 0; t < quads; t++) {
-        vf q0 = vf_load(queries + t * LANES);
-        vf q1 = vectors == 2 ? vf_load(queries + (quads + t) * LANES) : q0;
+    int64_t t = 0;
+    for (; halves && t + QUAD_ROWS <= quads; t += QUAD_ROWS) {
 #pragma GCC unroll 8
         for (int k = 0; k < IN_PLACE_KEYS; k++) {
-            vf key = quad_of_key(key_at[k], t, dtype);
-            sums[0][k] = multiply_add(q0, key, sums[0][k]);
-            if (vectors == 2)
-                sums[1][k] = multiply_add(q1, key, sums[1][k]);
+            vf key = vf_load_as(key_at[k], 4 * t, dtype);
+#pragma GCC unroll 4
+            for (int i = 0; i < QUAD_ROWS; i++) {
+                vf quad = spread_quad(key, i);
+                sums[0][k] = multiply_add(vf_load(queries + (t + i) * LANES), quad, sums[0][k]);
+                if (vectors == 2)
+                    sums[1][k] = multiply_add(vf_load(next + (t + i) * LANES), quad, sums[1][k]);
+            }
         }
     }
-    const float factor = PAIR == 2 ? call->scale : 1.0f;
+    for (; t < quads; t++) {
+        vf q0 = vf_load(queries + t * LANES), q1 = vf_load(next + t * LANES);
+#pragma GCC unroll 8
+        for (int k = 0; k < IN_PLACE_KEYS; k++) {
+            vf quad = quad_of_key(key_at[k], t, dtype);
+            sums[0][k] = multiply_add(q0, quad, sums[0][k]);
+            if (vectors == 2)
+                sums[1][k] = multiply_add(q1, quad, sums[1][k]);
+        }
+    }
     scores += (int64_t)row_vector * QUAD_ROWS * ATTN_SCORE_STRIDE;
 #pragma GCC unroll 2
     for (int k = 0; k < IN_PLACE_KEYS; k += 4)
@@ -137,51 +170,27 @@ INLINE void quad_tile(const struct attn_scores_in_place_call *call, int row_vect
         for (int v = 0; v < vectors; v++) {
             vf folded = fold_quads(sums[v] + k);
             if (PAIR == 2)
-                folded *= factor;
+                folded *= call->scale;
             store_quads(folded, scores + v * QUAD_ROWS * ATTN_SCORE_STRIDE + k);
         }
 }
 
-/* Row vectors two by two against the keys at key_at. */
-INLINE void quad_tiles(const struct attn_scores_in_place_call *call,
-                       const char *const key_at[IN_PLACE_KEYS], float *scores,
-                       const attn_dtype dtype)
-{
-    const int row_vectors = (call->rows + QUAD_ROWS - 1) / QUAD_ROWS;
-    int v = 0;
-    for (; v + 2 <= row_vectors; v += 2)
-        quad_tile(call, v, key_at, scores, 2, dtype);
-    if (v < row_vectors)
-        quad_tile(call, v, key_at, scores, 1, dtype);
-}
-
-enum { WIDENED_CHANNELS = 576 }; /* of a key, into the first-level cache */
-
+/* Row vectors two by two. */
 INLINE void scores_in_place_as(const struct attn_scores_in_place_call *call, const attn_dtype dtype)
 {
-    const bool widen = PAIR == 1 && dtype != ATTN_F32 && call->steps <= WIDENED_CHANNELS;
+    const int row_vectors = (call->rows + QUAD_ROWS - 1) / QUAD_ROWS;
     const int last = call->key_last < call->keys_used ? call->key_last : call->keys_used;
-    float wide[IN_PLACE_KEYS * WIDENED_CHANNELS];
     for (int key = call->key_first; key < last; key += IN_PLACE_KEYS) {
         const char *key_at[IN_PLACE_KEYS];
         for (int k = 0; k < IN_PLACE_KEYS; k++) { /* past the end the last key again */
             int j = key + k < last ? key + k : last - 1;
             key_at[k] = element_of(call->keys, j * call->stride, dtype);
         }
-        if (!widen) {
-            quad_tiles(call, key_at, call->scores + key, dtype);
-            continue;
-        }
-        for (int k = 0; k < IN_PLACE_KEYS; k++) {
-            float *to = wide + k * WIDENED_CHANNELS;
-            int64_t t = 0;
-            for (; t + LANES <= call->steps; t += LANES)
-                vf_store(to + t, vf_load_as(key_at[k], t, dtype));
-            for (; t < call->steps; t += 4)
-                v4_store(to + t, v4_load_as(key_at[k], t, dtype));
-            key_at[k] = (const char *)to;
-        }
-        quad_tiles(call, key_at, call->scores + key, ATTN_F32);
+        int v = 0;
+        for (; v + 2 <= row_vectors; v += 2)
+            quad_tile(call, v, key_at, call->scores + key, 2, dtype);
+        if (v < row_vectors)
+            quad_tile(call, v, key_at, call->scores + key, 1, dtype);
     }
 }
 

@@ -43,6 +43,10 @@ INLINE v4 v4_load_as(const void *from, int64_t i, const attn_dtype dtype)
     const void *at = element_of(from, i, dtype);
     if (dtype == ATTN_F32)
         return v4_load(at);
+#if defined(__SSE4_1__)
+    if (dtype == ATTN_BF16)
+        return (v4)_mm_slli_epi32(_mm_cvtepu16_epi32(_mm_loadl_epi64(at)), 16);
+#endif
     h4 h = *(const h4_memory *)at;
     if (dtype == ATTN_F16)
         return v4_of_f16(h);
@@ -55,7 +59,13 @@ typedef uint16_t half_vector_memory __attribute__((vector_size(2 * LANES), align
 /* LANES halves as bits. */
 INLINE vu vu_load_half(const void *from)
 {
+#if ATTN_VECTOR_BYTES == 64 && defined(__AVX512F__) /* GCC 12 widens by halves and puts them together */
+    return (vu)_mm512_cvtepu16_epi32(_mm256_loadu_si256(from));
+#elif ATTN_VECTOR_BYTES == 32 && defined(__AVX2__)
+    return (vu)_mm256_cvtepu16_epi32(_mm_loadu_si128(from));
+#else
     return __builtin_convertvector(*(const half_vector_memory *)from, vu);
+#endif
 }
 
 /* Elements i .. i + LANES - 1. */
