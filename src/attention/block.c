@@ -356,6 +356,26 @@ static enum attn_tile judge(const struct attn_block *block, const struct attn_pl
     return attn_tile_join(plan, tile, read_tile(block, plan, shape));
 }
 
+/* Who packs in his task would wait for each block of keys and values: the next one is asked for now. */
+static void ask_for_next(struct attn_scores_call *call, const struct attn_block *block,
+                         const struct attn_run_state *run, const struct attn_place *place)
+{
+    const attn_problem *p = &run->plan->problem;
+    const int64_t next = block->key_begin + block->keys, size = attn_dtype_size(p->k.dtype);
+    const int rows = (int)attn_int64_min(run->plan->block_keys, place->keys - next);
+    if (rows <= 0)
+        return;
+    call->soon[0] = (struct attn_soon){.at = attn_place_key(run, place, next),
+                                       .stride = p->k.stride[2] * size,
+                                       .rows = rows,
+                                       .row_bytes = p->head_size * size};
+    if (run->args->o)
+        call->soon[1] = (struct attn_soon){.at = attn_place_value(run, place, next),
+                                           .stride = p->v.stride[2] * size,
+                                           .rows = rows,
+                                           .row_bytes = p->head_size_v * size};
+}
+
 /* Products of the block from packed keys; who packs for himself does it now. */
 static void multiply_packed(const struct attn_block *block, const struct attn_run_state *run,
                             const struct attn_place *place, struct attn_scratch *scratch)
@@ -378,6 +398,8 @@ static void multiply_packed(const struct attn_block *block, const struct attn_ru
         .seen = block->marked ? block->seen : NULL,
         .scores = scratch->scores,
     };
+    if (place->packing == ATTN_PACK_IN_TASK)
+        ask_for_next(&call, block, run, place);
     plan->kernels->scores(&call);
 }
 

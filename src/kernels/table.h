@@ -67,6 +67,14 @@ struct attn_row_extras {
     int32_t top_keys;
 };
 
+/* Rows in memory that the next call will read: asked for bit by bit, while this one multiplies. */
+struct attn_soon {
+    const char *at; /* NULL: nothing */
+    int64_t stride; /* bytes from row to row */
+    int rows;
+    int64_t row_bytes;
+};
+
 /* Scores of a block: every group against the vectors of keys [vector_first, vector_last) of its own; two
  * vectors are a panel. */
 struct attn_scores_call {
@@ -77,7 +85,8 @@ struct attn_scores_call {
     int rows;    /* of them; groups is what they need */
     int vectors; /* of the block */
     const int16_t *vector_first, *vector_last; /* [groups] */
-    const uint64_t *seen; /* [groups]: bit i is set if panel i is wanted; NULL = all are */
+    const uint64_t *seen;     /* [groups]: bit i is set if panel i is wanted; NULL = all are */
+    struct attn_soon soon[2]; /* keys, values */
     float *scores;
 };
 

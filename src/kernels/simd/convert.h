@@ -59,7 +59,8 @@ typedef uint16_t half_vector_memory __attribute__((vector_size(2 * LANES), align
 /* LANES halves as bits. */
 INLINE vu vu_load_half(const void *from)
 {
-#if ATTN_VECTOR_BYTES == 64 && defined(__AVX512F__) /* GCC 12 widens by halves and puts them together */
+#if ATTN_VECTOR_BYTES == 64 &&                                                                     \
+    defined(__AVX512F__) /* GCC 12 widens by halves and puts them together */
     return (vu)_mm512_cvtepu16_epi32(_mm256_loadu_si256(from));
 #elif ATTN_VECTOR_BYTES == 32 && defined(__AVX2__)
     return (vu)_mm256_cvtepu16_epi32(_mm_loadu_si128(from));
