@@ -69,9 +69,9 @@ struct attn_row_extras {
 
 /* Rows in memory that the next call will read: asked for bit by bit, while this one multiplies. */
 struct attn_soon {
-    const char *at; /* NULL: nothing */
+    const char *at;
     int64_t stride; /* bytes from row to row */
-    int rows;
+    int rows;       /* 0: nothing */
     int64_t row_bytes;
 };
 

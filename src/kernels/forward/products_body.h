@@ -28,23 +28,23 @@ INLINE void scores_group(const struct attn_scores_call *call, int vector, int gr
         scores_tile(call, vector, group, width, TILE_STEP);
 }
 
-/* Part number `part` of `parts` of what is wanted soon, into the second-level cache. */
-INLINE void read_soon(const struct attn_soon *soon, int part, int parts)
+/* The next `rows` rows of what is wanted soon, into the second-level cache. */
+INLINE void read_soon(struct attn_soon *soon, int rows)
 {
-    const int end = soon->at ? soon->rows * (part + 1) / parts : 0;
-    for (int row = soon->rows * part / parts; row < end; row++)
+    for (; rows > 0 && soon->rows > 0; rows--, soon->rows--, soon->at += soon->stride)
         for (int64_t byte = 0; byte < soon->row_bytes; byte += 64)
-            __builtin_prefetch(soon->at + row * soon->stride + byte, 0, 2);
+            __builtin_prefetch(soon->at + byte, 0, 2);
 }
 
 static void scores(const struct attn_scores_call *call)
 {
-    const int groups = (call->rows + ROWS - 1) / ROWS;
-    const int parts = (call->vectors + 1) / 2 * groups;
+    const int tiles = (call->vectors + 1) / 2 * ((call->rows + ROWS - 1) / ROWS);
+    struct attn_soon soon[2] = {call->soon[0], call->soon[1]};
+    const int rows_soon = tiles > 0 ? (soon[0].rows + tiles - 1) / tiles : 0; /* for each tile */
     for (int vector = 0; vector < call->vectors; vector += 2)
         for (int group = 0, rows = call->rows; rows > 0; group++, rows -= ROWS) {
-            for (int i = 0; i < 2; i++)
-                read_soon(&call->soon[i], vector / 2 * groups + group, parts);
+            read_soon(&soon[0], rows_soon);
+            read_soon(&soon[1], rows_soon);
             int first = call->vector_first[group], last = call->vector_last[group];
             if (call->seen && !(call->seen[group] >> vector / 2 & 1))
                 continue;

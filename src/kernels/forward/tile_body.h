@@ -114,6 +114,7 @@ INLINE struct tile tile_multiply(struct tile tile, const float *left, const int 
                                  const int left_row, const float *right, int64_t steps,
                                  const int width, const int rows)
 {
+#pragma GCC unroll 4
     for (int64_t t = 0; t < steps; t++) {
         vf b0 = vf_load(right);
         vf b1 = width == 2 ? vf_load(right + LANES) : b0;
