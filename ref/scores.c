@@ -14,6 +14,13 @@ const attn_scores_args *attn_ref_scores_args(const attn_problem *problem, const 
     return problem->scores->constant ? problem->scores->constant : args->scores;
 }
 
+/* Beyond 1.375 * 2^127 a bias, or what the function makes, counts as that; -inf hides. */
+static double counted(double x)
+{
+    const double most = 0x1.6p127;
+    return x == -INFINITY ? x : x < -most ? -most : x > most ? most : x;
+}
+
 double attn_ref_bias(const attn_problem *problem, const attn_args *args, int64_t batch,
                      int64_t head, int64_t query, int64_t key)
 {
@@ -22,7 +29,7 @@ double attn_ref_bias(const attn_problem *problem, const attn_args *args, int64_t
         return 0;
     const char *row = (const char *)attn_ref_scores_args(problem, args)->bias +
                       row_of(s->bias_stride, batch, head, query) * attn_ref_dtype_size(s->bias);
-    return attn_ref_value(row, s->bias, key);
+    return counted(attn_ref_value(row, s->bias, key));
 }
 
 double attn_ref_alibi(const attn_problem *problem, const attn_args *args, int64_t batch,
@@ -47,7 +54,7 @@ double attn_ref_score(const attn_problem *problem, const attn_args *args, int64_
     if (s->function) {
         float one = (float)score; /* what the function takes */
         s->function(s->function_context, batch, head, query, 1, key, 1, &one, 1);
-        score = (double)one;
+        score = isinf(one) ? (double)one : counted((double)one);
     }
     return score;
 }

@@ -182,10 +182,10 @@ static void judge(struct row_bounds *b, const attn_ref_row *row, const attn_prob
                                       attn_ref_key_turn(p, args, row->batch, j), b->key_turn) &&
                           query_fits;
         b->magnitude[j] = magnitude(b, row, p, j, &subnormal, &turning);
-        /* log2(e) and the bare product without its scale must fit as well */
-        double bare = b->magnitude[j] / fmin(1, scale);
+        /* log2(e) and the bare product without its scale must fit as well; a bias does, with 1% to spare */
+        double bare = b->magnitude[j] / fmin(1, scale), base2 = 1.4427 * (b->magnitude[j] + more);
         bool overflows = isfinite(b->magnitude[j]) && isfinite(more) &&
-                         (fmax(2 * (b->magnitude[j] + more), bare) > (double)FLT_MAX || !fits);
+                         (fmax(fmax(2 * b->magnitude[j], base2), bare) > (double)FLT_MAX || !fits);
         b->overflowing |= overflows && row->visible[j];
         if (overflows && !row->visible[j])
             b->magnitude[j] = INFINITY; /* of that logit nothing is promised */
