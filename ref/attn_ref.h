@@ -32,10 +32,12 @@ typedef struct attn_ref_row {
     double *logit;              /* [keys] u = scale * q.k */
     double *score;              /* [keys] the final score */
     double *weight;             /* [keys] p = exp(s - lse) = exp(s - max_score - log_sum) */
-    double *o;                  /* [Dv], with the sink; zeros if args.v is NULL */
+    double *o;                  /* [Dv], with the sink or unnormalised; zeros if args.v is NULL */
 
     double lse, lse_with_sink; /* the same without a sink */
-    double share;              /* of the keys, beside the sink: 1 without one */
+    double share;              /* of the keys, beside the sink: 1 without one, or if unnormalised */
+    double reference,
+        sum; /* problem.unnormalised: max_score rounded to f32; see attn_ref_row_refer */
     double
         log_sum; /* ln sum e^(s - max_score): lse without the part that hides it where scores are huge */
     double entropy, varentropy, participation;
@@ -45,9 +47,16 @@ typedef struct attn_ref_row {
     double distance_mean, distance_sd;
     int64_t max_key;
     int64_t visible_keys;
+
+    double *query_channels; /* [Dk] as they are multiplied: turned if there is a rotary embedding */
+    double *key_channels;   /* [keys, Dk] those of the keys that were reached ... */
+    bool *key_known;        /* [keys] ... which they are ... */
+    const void *known_of;   /* ... of this tensor's ... */
+    int64_t known_batch, known_head; /* ... sequence and kv head */
 } attn_ref_row;
 
-/* Room for one row of this problem at the lengths of `args`. ATTN_OK or ATTN_ERR_MEMORY. */
+/* Room for one row of this problem at the lengths of `args`. ATTN_OK or ATTN_ERR_MEMORY. Keys are kept from
+ * row to row: neither they nor their positions may change until the row is destroyed. */
 attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
                                 const attn_args *args);
 void attn_ref_row_destroy(attn_ref_row *row);
@@ -56,6 +65,11 @@ void attn_ref_row_destroy(attn_ref_row *row);
  * attn_statistics_wanted_init and no segments. */
 void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const attn_args *args,
                           int64_t batch, int64_t head, int64_t query);
+
+/* The row told against another reference: sum = sum e^(s - reference), and o with problem.unnormalised. A
+ * row that sees no key has 0 for both. */
+void attn_ref_row_refer(attn_ref_row *row, const attn_problem *problem, const attn_args *args,
+                        double reference);
 
 /* The `count` keys of largest score, best first, the lowest key first on ties; -1 and 0 beyond the keys
  * that the row sees. */
@@ -87,8 +101,8 @@ int64_t attn_ref_position(const attn_problem *problem, const attn_args *args, in
 bool attn_ref_visible(const attn_problem *problem, const attn_args *args, int64_t batch,
                       int64_t head, int64_t query, int64_t key);
 double attn_ref_scale(const attn_problem *problem);
-double attn_ref_logit(const attn_problem *problem, const attn_args *args, int64_t batch,
-                      int64_t head, int64_t query, int64_t key);
+/* u = scale * q.k of channels [Dk] as they are multiplied */
+double attn_ref_logit(const attn_problem *problem, const double *query, const double *key);
 double attn_ref_softcap(const attn_problem *problem, double logit);
 /* 0 where there is none; -slope * |p - j| */
 double attn_ref_bias(const attn_problem *problem, const attn_args *args, int64_t batch,
@@ -99,6 +113,13 @@ double attn_ref_alibi(const attn_problem *problem, const attn_args *args, int64_
 double attn_ref_score(const attn_problem *problem, const attn_args *args, int64_t batch,
                       int64_t head, int64_t query, int64_t key, double logit);
 
+/* What the run gives, or what was promised when planning. */
+const attn_scores_args *attn_ref_scores_args(const attn_problem *problem, const attn_args *args);
+/* The place of a query or key in the arrays of documents. */
+int64_t attn_ref_query_document(const attn_problem *problem, const attn_args *args, int64_t batch,
+                                int64_t query);
+int64_t attn_ref_key_document(const attn_problem *problem, const attn_args *args, int64_t batch,
+                              int64_t key);
 /* Whether the masks of attn/scores.h let the pair be: boolean, documents, blocks, a bias of -inf. */
 bool attn_ref_scores_allow(const attn_problem *problem, const attn_args *args, int64_t batch,
                            int64_t head, int64_t query, int64_t key);
@@ -152,6 +173,17 @@ const void *attn_ref_value_vector(const attn_problem *problem, const attn_args *
                                   int64_t kv_head, int64_t key);
 void *attn_ref_output_vector(const attn_problem *problem, const attn_args *args, int64_t batch,
                              int64_t head, int64_t query);
+
+/* Where problem.rotary turns a query or key to. */
+int64_t attn_ref_query_turn(const attn_problem *problem, const attn_args *args, int64_t batch,
+                            int64_t query);
+int64_t attn_ref_key_turn(const attn_problem *problem, const attn_args *args, int64_t batch,
+                          int64_t key);
+/* The channels [Dk] of a query or key as they are multiplied: turned by problem.rotary. */
+void attn_ref_query_channels(const attn_problem *problem, const attn_args *args, int64_t batch,
+                             int64_t head, int64_t query, double *channels);
+void attn_ref_key_channels(const attn_problem *problem, const attn_args *args, int64_t batch,
+                           int64_t kv_head, int64_t key, double *channels);
 
 /* The whole call: o, lse and every statistic that is set, each rounded once. */
 attn_status attn_ref_forward(const attn_problem *problem, const attn_args *args);

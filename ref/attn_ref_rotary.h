@@ -12,7 +12,7 @@ extern "C" {
 double attn_ref_rotary_frequency(const attn_rotary *rotary, int64_t pair);
 double attn_ref_rotary_length_factor(const attn_rotary *rotary);
 
-/* One row of one head [head_size], x to y, at `position`; x and y overlap nothing. */
+/* One row of one head [head_size], x to y, at `position`; y may be x. */
 void attn_ref_rotary_row(const attn_rotary *rotary, int64_t head_size, int64_t position,
                          const double *x, double *y);
 

@@ -115,6 +115,8 @@ static void one_head(const attn_problem *problem, const attn_args *args, attn_re
         store_output(problem, args, row);
         store(args->lse, index, row->lse);
         store(args->lse_with_sink, index, row->lse_with_sink);
+        store(args->reference, index, row->reference);
+        store(args->sum, index, row->sum);
         for (int64_t j = 0; j < keys; j++)
             mass[j] += row->weight[j], viewers[j] += row->visible[j];
         if (!statistics)

@@ -91,7 +91,8 @@ void attn_ref_rotary_row(const attn_rotary *rotary, int64_t head_size, int64_t p
         double angle = (double)position * attn_ref_rotary_frequency(rotary, m);
         int64_t at[2];
         attn_ref_rotary_pair(rotary, m, at);
-        y[at[0]] = factor * (x[at[0]] * cos(angle) - x[at[1]] * sin(angle));
-        y[at[1]] = factor * (x[at[0]] * sin(angle) + x[at[1]] * cos(angle));
+        double first = x[at[0]], second = x[at[1]];
+        y[at[0]] = factor * (first * cos(angle) - second * sin(angle));
+        y[at[1]] = factor * (first * sin(angle) + second * cos(angle));
     }
 }

@@ -15,15 +15,32 @@ double attn_ref_scale(const attn_problem *problem)
 }
 
 /* u = scale * q.k */
-double attn_ref_logit(const attn_problem *problem, const attn_args *args, int64_t batch,
-                      int64_t head, int64_t query, int64_t key)
+double attn_ref_logit(const attn_problem *problem, const double *query, const double *key)
 {
-    const void *q = attn_ref_query_vector(problem, args, batch, head, query);
-    const void *k = attn_ref_key_vector(problem, args, batch, kv_head(problem, head), key);
     double dot = 0;
     for (int64_t d = 0; d < problem->head_size; d++)
-        dot += attn_ref_value(q, problem->q.dtype, d) * attn_ref_value(k, problem->k.dtype, d);
+        dot += query[d] * key[d];
     return attn_ref_scale(problem) * dot;
+}
+
+/* Forget the keys that are known, unless they are of this sequence and kv head. */
+static void know_keys(attn_ref_row *row, const attn_args *args, int64_t batch, int64_t head)
+{
+    if (row->known_of == args->k && row->known_batch == batch && row->known_head == head)
+        return;
+    row->known_of = args->k, row->known_batch = batch, row->known_head = head;
+    for (int64_t j = 0; j < args->keys; j++)
+        row->key_known[j] = false;
+}
+
+static const double *key_channels(attn_ref_row *row, const attn_problem *problem,
+                                  const attn_args *args, int64_t key)
+{
+    double *channels = row->key_channels + key * problem->head_size;
+    if (!row->key_known[key])
+        attn_ref_key_channels(problem, args, row->known_batch, row->known_head, key, channels);
+    row->key_known[key] = true;
+    return channels;
 }
 
 /* s = softcap * tanh(u / softcap) */
@@ -59,8 +76,30 @@ static void add_sink(attn_ref_row *row, const attn_problem *problem, const attn_
     if (high == -INFINITY)
         return;
     double both = exp(row->lse - high) + exp(sink - high);
-    row->share = exp(row->lse - high) / both;
+    if (!problem->unnormalised)
+        row->share = exp(row->lse - high) / both;
     row->lse_with_sink = high + log(both);
+}
+
+/* e^(s - reference) v, added up by its definition. */
+void attn_ref_row_refer(attn_ref_row *row, const attn_problem *problem, const attn_args *args,
+                        double reference)
+{
+    row->reference = reference, row->sum = 0;
+    for (int64_t d = 0; d < problem->head_size_v; d++)
+        row->o[d] = 0;
+    for (int64_t j = 0; j < row->keys; j++) {
+        if (!row->visible[j])
+            continue;
+        double e = exp(row->score[j] - reference);
+        row->sum += e;
+        if (!args->v)
+            continue;
+        const void *v =
+            attn_ref_value_vector(problem, args, row->batch, kv_head(problem, row->head), j);
+        for (int64_t d = 0; d < problem->head_size_v; d++)
+            row->o[d] += e * attn_ref_value(v, problem->v.dtype, d);
+    }
 }
 
 /* o = sum p v over the visible keys, times what the sink leaves to them */
@@ -89,13 +128,16 @@ void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const 
     row->position = attn_ref_position(problem, args, batch, query);
     row->keys = ragged ? attn_ref_keys(problem, args, batch).length : args->keys;
     row->visible_keys = 0;
+    attn_ref_query_channels(problem, args, batch, head, query, row->query_channels);
+    know_keys(row, args, batch, kv_head(problem, head));
     for (int64_t j = 0; j < row->keys; j++) {
         row->reached[j] = attn_ref_visible(problem, args, batch, head, query, j);
         row->visible[j] = row->reached[j];
         row->logit[j] = row->score[j] = NAN;
         if (!row->reached[j])
             continue;
-        row->logit[j] = attn_ref_logit(problem, args, batch, head, query, j);
+        row->logit[j] =
+            attn_ref_logit(problem, row->query_channels, key_channels(row, problem, args, j));
         row->score[j] = attn_ref_score(problem, args, batch, head, query, j, row->logit[j]);
         if (function && row->score[j] == -INFINITY) {
             row->visible[j] = false;
@@ -107,7 +149,10 @@ void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const 
     for (int64_t j = 0; j < row->keys; j++)
         row->weight[j] = row->visible[j] ? exp(row->score[j] - row->max_score - row->log_sum) : 0;
     add_sink(row, problem, args);
-    weighted_values(row, problem, args);
+    if (problem->unnormalised)
+        attn_ref_row_refer(row, problem, args, (double)(float)row->max_score);
+    else
+        weighted_values(row, problem, args);
     attn_ref_row_statistics(row, problem, args);
 }
 
@@ -122,7 +167,12 @@ attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
     row->score = calloc(keys, sizeof *row->score);
     row->weight = calloc(keys, sizeof *row->weight);
     row->o = calloc(size_v, sizeof *row->o);
-    if (row->reached && row->visible && row->logit && row->score && row->weight && row->o)
+    row->query_channels = calloc((size_t)problem->head_size, sizeof *row->query_channels);
+    row->key_channels = calloc(keys * (size_t)problem->head_size, sizeof *row->key_channels);
+    row->key_known = calloc(keys, sizeof *row->key_known);
+    row->known_batch = -1;
+    if (row->reached && row->visible && row->logit && row->score && row->weight && row->o &&
+        row->query_channels && row->key_channels && row->key_known)
         return ATTN_OK;
     attn_ref_row_destroy(row);
     return ATTN_ERR_MEMORY;
@@ -136,5 +186,8 @@ void attn_ref_row_destroy(attn_ref_row *row)
     free(row->score);
     free(row->weight);
     free(row->o);
+    free(row->query_channels);
+    free(row->key_channels);
+    free(row->key_known);
     memset(row, 0, sizeof *row);
 }

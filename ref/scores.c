@@ -9,15 +9,27 @@ static int64_t row_of(const int64_t stride[3], int64_t batch, int64_t head, int6
     return batch * stride[0] + head * stride[1] + query * stride[2];
 }
 
+const attn_scores_args *attn_ref_scores_args(const attn_problem *problem, const attn_args *args)
+{
+    return problem->scores->constant ? problem->scores->constant : args->scores;
+}
+
+/* Beyond 1.375 * 2^127 a bias, or what the function makes, counts as that; -inf hides. */
+static double counted(double x)
+{
+    const double most = 0x1.6p127;
+    return x == -INFINITY ? x : x < -most ? -most : x > most ? most : x;
+}
+
 double attn_ref_bias(const attn_problem *problem, const attn_args *args, int64_t batch,
                      int64_t head, int64_t query, int64_t key)
 {
     const attn_scores *s = problem->scores;
     if (!s || s->bias == 0)
         return 0;
-    const char *row = (const char *)args->scores->bias +
+    const char *row = (const char *)attn_ref_scores_args(problem, args)->bias +
                       row_of(s->bias_stride, batch, head, query) * attn_ref_dtype_size(s->bias);
-    return attn_ref_value(row, s->bias, key);
+    return counted(attn_ref_value(row, s->bias, key));
 }
 
 double attn_ref_alibi(const attn_problem *problem, const attn_args *args, int64_t batch,
@@ -26,7 +38,8 @@ double attn_ref_alibi(const attn_problem *problem, const attn_args *args, int64_
     if (!problem->scores || !problem->scores->alibi)
         return 0;
     int64_t distance = attn_ref_position(problem, args, batch, query) - key;
-    return -(double)args->scores->alibi_slopes[head] * fabs((double)distance);
+    return -(double)attn_ref_scores_args(problem, args)->alibi_slopes[head] *
+           fabs((double)distance);
 }
 
 double attn_ref_score(const attn_problem *problem, const attn_args *args, int64_t batch,
@@ -41,7 +54,7 @@ double attn_ref_score(const attn_problem *problem, const attn_args *args, int64_
     if (s->function) {
         float one = (float)score; /* what the function takes */
         s->function(s->function_context, batch, head, query, 1, key, 1, &one, 1);
-        score = (double)one;
+        score = isinf(one) ? (double)one : counted((double)one);
     }
     return score;
 }
@@ -55,19 +68,51 @@ static bool mask_allows(const attn_scores *s, const attn_scores_args *args, int6
     return s->mask == ATTN_MASK_BYTES ? row[key] != 0 : (row[key / 8] >> key % 8 & 1) != 0;
 }
 
-/* Whether the list of the query's row block names the key's block. */
-static bool blocks_allow(const attn_scores *s, const attn_args *args, int64_t head, int64_t query,
-                         int64_t key)
+/* Whether the list of the query's row block names the key's block. A promise is laid out for the problem's
+ * own queries. */
+static bool blocks_allow(const attn_problem *problem, const attn_args *args, int64_t head,
+                         int64_t query, int64_t key)
 {
+    const attn_scores *s = problem->scores;
+    const attn_scores_args *given = attn_ref_scores_args(problem, args);
     if (s->block_rows == 0)
         return true;
-    int64_t row_blocks = (args->queries + s->block_rows - 1) / s->block_rows;
+    int64_t queries = s->constant ? problem->queries : args->queries;
+    int64_t row_blocks = (queries + s->block_rows - 1) / s->block_rows;
     int64_t list = head * row_blocks + query / s->block_rows;
-    for (int64_t at = args->scores->block_starts[list]; at < args->scores->block_starts[list + 1];
-         at++)
-        if (args->scores->block_indices[at] == key / s->block_keys)
+    for (int64_t at = given->block_starts[list]; at < given->block_starts[list + 1]; at++)
+        if (given->block_indices[at] == key / s->block_keys)
             return true;
     return false;
+}
+
+/* Ragged: packed, promised or not; else a promise is laid out for the problem's own lengths. */
+static bool promised_whole(const attn_problem *problem)
+{
+    return problem->scores->constant && problem->lengths < ATTN_LENGTHS_RAGGED_I32;
+}
+
+int64_t attn_ref_query_document(const attn_problem *problem, const attn_args *args, int64_t batch,
+                                int64_t query)
+{
+    return promised_whole(problem) ? batch * problem->queries + query
+                                   : attn_ref_query_place(problem, args, batch, query);
+}
+
+int64_t attn_ref_key_document(const attn_problem *problem, const attn_args *args, int64_t batch,
+                              int64_t key)
+{
+    return promised_whole(problem) ? batch * problem->keys + key
+                                   : attn_ref_key_place(problem, args, batch, key);
+}
+
+static bool documents_allow(const attn_problem *problem, const attn_args *args, int64_t batch,
+                            int64_t query, int64_t key)
+{
+    const attn_scores_args *given = attn_ref_scores_args(problem, args);
+    return !problem->scores->documents ||
+           given->query_documents[attn_ref_query_document(problem, args, batch, query)] ==
+               given->key_documents[attn_ref_key_document(problem, args, batch, key)];
 }
 
 bool attn_ref_scores_allow(const attn_problem *problem, const attn_args *args, int64_t batch,
@@ -76,11 +121,8 @@ bool attn_ref_scores_allow(const attn_problem *problem, const attn_args *args, i
     const attn_scores *s = problem->scores;
     if (!s)
         return true;
-    if (s->documents &&
-        args->scores->query_documents[attn_ref_query_place(problem, args, batch, query)] !=
-            args->scores->key_documents[attn_ref_key_place(problem, args, batch, key)])
-        return false;
-    return mask_allows(s, args->scores, batch, head, query, key) &&
-           blocks_allow(s, args, head, query, key) &&
+    return documents_allow(problem, args, batch, query, key) &&
+           mask_allows(s, attn_ref_scores_args(problem, args), batch, head, query, key) &&
+           blocks_allow(problem, args, head, query, key) &&
            attn_ref_bias(problem, args, batch, head, query, key) != -INFINITY;
 }

@@ -207,8 +207,9 @@ typedef struct attn_problem {
     /* Rotary embedding of q and k (attn/rotary.h), applied while they are packed: the same as
      * attn_rotary_apply on both before, without its pass over memory. In f32: tensors of f32 give the
      * same bits; bf16 and f16 are spared the rounding in between, unless bf16 is multiplied in pairs
-     * (attn_plan_explain says so), which rounds them likewise: the same bits again. NULL (default) =
-     * none. Read when planning, then not needed. */
+     * (attn_plan_explain says so), which rounds them likewise: the same bits again. Keys are then packed for
+     * few queries too, which read them in place otherwise: for a query or two on keys that stay, turn the
+     * keys once, by attn_rotary_apply. NULL (default) = none. Read when planning, then not needed. */
     const struct attn_rotary *rotary;
 
     /* Masks and biases given as tensors, ALiBi, documents, block lists, the caller's function; NULL

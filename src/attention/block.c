@@ -228,11 +228,21 @@ static void shape_row(const struct attn_block *block, const struct attn_run_stat
                                     shape->slope);
 }
 
-static void scale_rows(float *scores, int rows, int keys, float factor)
+static void give_rows(float *scores, int rows, int keys)
 {
     for (int row = 0; row < rows; row++)
         for (int j = 0; j < keys; j++)
-            scores[(int64_t)row * ATTN_SCORE_STRIDE + j] *= factor;
+            scores[(int64_t)row * ATTN_SCORE_STRIDE + j] *= 1.0f / log2_e;
+}
+
+/* Back to base 2, where what is finite stays finite. */
+static void take_rows(float *scores, int rows, int keys)
+{
+    for (int row = 0; row < rows; row++)
+        for (int j = 0; j < keys; j++) {
+            float *s = &scores[(int64_t)row * ATTN_SCORE_STRIDE + j];
+            *s = (isinf(*s) ? *s : attn_score_within(*s)) * log2_e;
+        }
 }
 
 /* The caller's function, on each group's hull, in natural units. */
@@ -248,11 +258,11 @@ static void call_function(const struct attn_block *block, const struct attn_run_
         if (first >= last)
             continue;
         float *tile = scores + (int64_t)row * ATTN_SCORE_STRIDE + first;
-        scale_rows(tile, rows, last - first, 1.0f / log2_e);
+        give_rows(tile, rows, last - first);
         options->function(options->function_context, place->batch, place->head,
                           block->row_begin + row, rows, block->key_begin + first, last - first,
                           tile, ATTN_SCORE_STRIDE);
-        scale_rows(tile, rows, last - first, log2_e);
+        take_rows(tile, rows, last - first);
     }
 }
 

@@ -93,13 +93,15 @@ static struct share share_of(const struct attn_run_state *run, const struct attn
 }
 
 /* The row's reference and sum, and what its output is to be multiplied by to be told against the reference
- * as it was rounded. */
+ * as it was rounded. Beyond 2^24 the rounding is a nat or more, and so is that of the scores themselves:
+ * nothing is moved there, where a factor could leave f32 for no digit that is known. */
 static float store_unnormalised(const struct attn_run_state *run, const struct attn_row *row,
                                 const struct finished *f, int64_t at)
 {
     const double reference = ln2 * (double)row->reference;
     const float rounded = f->empty ? -INFINITY : (float)reference;
-    const double moved = f->empty ? 0.0 : exp(reference - (double)rounded);
+    const double by = fabs(reference) < 0x1p24 ? reference - (double)rounded : 0.0;
+    const double moved = f->empty ? 0.0 : exp(by);
     run->args->reference[at] = rounded;
     run->args->sum[at] = (float)(moved * f->sum);
     return (float)moved;

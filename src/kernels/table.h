@@ -152,6 +152,16 @@ struct attn_weights_call {
     int64_t weights_stride, weights_keys;
 };
 
+/* What is added to scores counts as no more than this (attn/scores.h): 1% within FLT_MAX / log2(e), so that
+ * it stays finite in base 2, with room for the score itself. */
+#define ATTN_SCORE_MOST 0x1.6p127f
+
+/* NaN stays. */
+static inline float attn_score_within(float x)
+{
+    return x < -ATTN_SCORE_MOST ? -ATTN_SCORE_MOST : x > ATTN_SCORE_MOST ? ATTN_SCORE_MOST : x;
+}
+
 struct attn_kernels {
     const char *name; /* of the path */
     enum attn_path path;
@@ -187,7 +197,7 @@ struct attn_kernels {
 
     /* scores[0..count) <- cap * tanh(x / cap) in place, both in base-2 units; count a multiple of lanes */
     void (*softcap)(float *scores, int count, float cap);
-    /* scores[j] += unit * bias[j], count any */
+    /* scores[j] += unit * attn_score_within(bias[j]), count any */
     void (*add_bias)(float *scores, int count, const void *bias, attn_dtype dtype, float unit);
     /* scores[j] += slope * |start - j|; count a multiple of lanes */
     void (*add_distance)(float *scores, int count, int64_t start, float slope);

@@ -161,6 +161,20 @@ static void say_blocks(struct text *text, const struct attn_plan *plan)
     }
 }
 
+/* Why few queries do not read keys and values where they lie, where they do not. */
+static void say_few(struct text *text, const struct attn_plan *plan)
+{
+    const struct attn_kernels *kernels = plan->kernels;
+    if (plan->in_place_rows > 0)
+        return;
+    say(text, "few queries: packed like more; ");
+    if (plan->turn)
+        say(text, "the rotary embedding turns keys while they are packed, not where they lie\n");
+    else
+        say(text, "in place head_size must be a multiple of %d, head_size_v of %d\n",
+            kernels->quad_channels, kernels->lanes);
+}
+
 size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
 {
     static const char *const dtypes[] = {
@@ -193,6 +207,7 @@ size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
     say_mask(&text, p);
     say_tiles(&text, plan);
     say_blocks(&text, plan);
+    say_few(&text, plan);
     if (plan->turn)
         say(&text,
             "rotary: %" PRId64 " of %" PRId64 " channels, %s, turned in f32 while packing%s\n",

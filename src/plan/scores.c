@@ -196,7 +196,8 @@ attn_status attn_scores_constant_check(const struct attn_plan *plan, attn_error 
                                 &plan->constant,
                                 p->queries,
                                 p->keys,
-                                ragged ? p->total_queries > 0 : p->batch > 0 && p->queries > 0,
-                                ragged ? p->total_keys > 0 : p->batch > 0 && p->keys > 0};
+                                p->batch > 0 && p->queries > 0 &&
+                                    !(ragged && p->total_queries == 0),
+                                p->batch > 0 && p->keys > 0 && !(ragged && p->total_keys == 0)};
     return check_given(plan, &given, error);
 }

@@ -5,12 +5,13 @@
  *     case_compare(c, &record);
  *     case_destroy(c);
  *
- * case_random makes f32 cases of equal lengths without sinks and without anything of attn/scores.h;
- * case_random_all makes everything that the headers offer. */
+ * case_random makes f32 cases of equal lengths without sinks, anything of attn/scores.h, a rotary embedding,
+ * unnormalised results or a limit; case_random_all makes everything that the headers offer. */
 #ifndef TESTS_ATTENTION_ATTENTION_CASE_H
 #define TESTS_ATTENTION_ATTENTION_CASE_H
 
 #include "attn/attn.h"
+#include "attn/rotary.h"
 #include "attn/scores.h"
 #include "attn/stats.h"
 
@@ -61,7 +62,9 @@ struct attention_case {
     attn_statistics_wanted wanted;
     attn_statistics statistics;
     attn_scores scores;
-    attn_scores_args scores_args;
+    attn_scores_args scores_args; /* of the run, or promised (scores.constant) */
+    int64_t extent[3];            /* B, Nq, Nk that scores_args is laid out for */
+    attn_rotary rotary;
     struct tensor q, k, v;
     bool packed;   /* q, k and v are views of q.block */
     bool one_line; /* run by attn_forward instead of a plan */
@@ -79,6 +82,9 @@ struct attention_case {
     int64_t *excluded_keys;
     uint8_t *segment_ids;
 
+    int64_t *query_positions, *key_positions;
+    float *frequency_divisors;
+
     int64_t *query_lengths, *key_lengths;
     void *cu_seqlens_q, *cu_seqlens_k;
     float *sinks;
@@ -90,7 +96,8 @@ struct attention_case {
     struct case_function function;
 };
 
-/* What to build around `problem` (its pointer `statistics` is replaced by `wanted`, `scores` by a copy). */
+/* What to build around `problem` (its pointer `statistics` is replaced by `wanted`, `scores` and `rotary` by
+ * copies). */
 struct case_options {
     int64_t batch, queries, keys;               /* lengths of the run; extents of the tensors */
     const int64_t *query_lengths, *key_lengths; /* [batch], if problem.lengths is not EQUAL */
@@ -99,6 +106,7 @@ struct case_options {
     bool with_lse_with_sink; /* with problem.sinks */
     bool give_ignored;       /* arrays whose bit is not set are given all the same */
     bool packed;             /* layouts were made by case_pack */
+    bool constant; /* what attn/scores.h takes is promised, for the problem's own lengths */
 };
 
 struct case_options case_options_init(const attn_problem *problem);
@@ -109,7 +117,8 @@ struct case_options case_options_init(const attn_problem *problem);
 struct attention_case *case_create(const attn_problem *problem, const struct case_options *options);
 void case_destroy(struct attention_case *c);
 
-/* Another case with the same values in other layouts (q, k, v, o). */
+/* Another case with the same values in other layouts (q, k, v, o). Here and in the cases made below, what was
+ * promised when planning is given at the run instead, and nothing limits the workspace. */
 struct attention_case *case_in_layouts(const struct attention_case *c, const attn_problem *layouts);
 
 /* Sequence `batch` of a case as a case of its own, without requests for weights and pairs. Lengths stay
@@ -169,6 +178,14 @@ void case_pack(attn_problem *problem);
 
 /* Random content for what problem.scores (c->scores) and problem.sinks say there is. */
 void case_random_scores(struct attention_case *c, struct random *random);
+
+/* Random options of the plan alone: a limit of the workspace, from the least that will do to all of it. The
+ * last to be drawn: plans are made to find it. */
+void case_random_limit(struct attention_case *c, struct random *random);
+
+/* Random scaling, pairing and positions of an embedding. */
+attn_rotary case_random_rotary(int64_t head_size, struct random *random);
+void case_random_positions(struct attention_case *c, struct random *random);
 
 /* Room for a mask or bias of these strides, and where it begins; set as scores_args.mask or .bias. */
 void case_make_mask(struct attention_case *c);

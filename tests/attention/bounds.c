@@ -14,6 +14,13 @@
  * operations add 6 u (|s| + |f| |s before| + |what it adds|).
  * Elements are bf16 or f16 exactly as they are stored: widening them is exact.
  *
+ * Rotary embedding. A pair becomes (x c - y s, x s + y c) with c and s rounded to f32: each channel errs by
+ * 3 u (|x| |c| + |y| |s|), a rounding for each factor, product and sum, and that is at most 3 u R, R the
+ * length of the turned pair (Cauchy and Schwarz). Angles are made in double by formulas other than the
+ * specification's; both powers and products of them come to 2^-48 of the angle, which moves a channel by as
+ * much of R. Where bf16 is multiplied in pairs the channel is rounded to bf16: 2^-8 of itself. With e such
+ * an error, a score errs by |scale| sum (|q| e_k + |k| e_q + e_q e_k) more, and A_j is of |q| + e_q, |k| + e_k.
+ *
  * Exponential: relative error r = 2e-7 (the promise of the kernels' exp2), and 0 below 2^-126.
  *
  * Sums over keys: at most n additions and n rescalings by an exponential (u + r each, at most one for
@@ -34,6 +41,12 @@
  * A sink multiplies o by 1 / (1 + e^(sink - lse)), whose relative error is at most expm1 of lse's; lse with
  * the sink has a slope <= 1 in lse.
  *
+ * Unnormalised: sum = sum_j e^(s_j - reference), told against the reference that was written, however it was
+ * rounded: scores move it by sum_j p_j expm1(delta_j) of itself, adding by acc, and moving it to the rounded
+ * reference rounds twice; lse's error is not in it. o likewise, weights e^(s_j - reference) in place of p_j.
+ * No score is above the reference by more than 8 ln 2, each to within its own error. Where scores are so large
+ * that they err by 1 or more, all that is known is that weights told against it stay within 2^9.
+ *
  * Entropy: dH/ds_j = -p_j (ln p_j + H); second order sum p delta^2; as ln l - u1 / l with
  * t = s - reference, where the reference may lag 8 behind the maximum: acc (1 + 8 + sum p |s - max|).
  * Varentropy: dV/ds_j = p_j ((ln p_j + H)^2 - V + 2 (ln p_j + H)); the moments err by
@@ -50,6 +63,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "attn_ref_rotary.h"
+
 static const double u = 0x1p-24;
 static const double exp_error = 2e-7;
 static const double reference_lag = 8;
@@ -63,6 +78,11 @@ void row_bounds_create(struct row_bounds *b, const attn_problem *problem, const 
     b->score = need(keys, sizeof(double));
     b->weight = need(keys, sizeof(double));
     b->o = need((size_t)problem->head_size_v, sizeof(double));
+    b->turn = need((size_t)problem->head_size, sizeof(double));
+    b->key_turn = need((size_t)problem->head_size, sizeof(double));
+    b->frequency = need((size_t)problem->head_size, sizeof(double));
+    for (int64_t m = 0; problem->rotary && m < problem->rotary->size / 2; m++)
+        b->frequency[m] = attn_ref_rotary_frequency(problem->rotary, m);
 }
 
 void row_bounds_destroy(struct row_bounds *b)
@@ -71,30 +91,55 @@ void row_bounds_destroy(struct row_bounds *b)
     free(b->score);
     free(b->weight);
     free(b->o);
+    free(b->turn);
+    free(b->key_turn);
+    free(b->frequency);
+}
+
+/* What turning costs each of these channels. Returns whether f32 can hold them on the way. */
+static bool turn_errors(const struct row_bounds *b, const attn_problem *p, const double *channels,
+                        int64_t position, double *error)
+{
+    const attn_rotary *rotary = p->rotary;
+    bool fits = true;
+    for (int64_t d = 0; d < p->head_size; d++)
+        error[d] = 0;
+    for (int64_t m = 0; rotary && m < rotary->size / 2; m++) {
+        int64_t at[2];
+        attn_ref_rotary_pair(rotary, m, at);
+        double x = channels[at[0]], y = channels[at[1]], length = sqrt(x * x + y * y);
+        double angle = fabs((double)position) * b->frequency[m];
+        error[at[0]] = error[at[1]] = (3 * u + 0x1p-48 * angle) * length + 0x1p-148;
+        fits &= !(isfinite(length) && 2 * length > (double)FLT_MAX);
+    }
+    for (int64_t d = 0; rotary && b->pairs && d < p->head_size; d++)
+        error[d] += 0x1p-8 * (fabs(channels[d]) + error[d]) + 0x1p-134;
+    return fits;
 }
 
 /* A subnormal factor: what the dot product of pairs takes as 0. */
-static bool is_subnormal(double x)
+static bool is_subnormal(double x, double error)
 {
-    return x != 0 && fabs(x) < (double)FLT_MIN;
+    return fabs(x) + error > 0 && fabs(x) - error < (double)FLT_MIN;
 }
 
-/* |scale| sum |q_d k_d|; and that of the terms with a subnormal factor. */
-static double magnitude(const attn_ref_row *row, const attn_problem *p, const attn_args *args,
-                        int64_t key, double *subnormal)
+/* |scale| sum |q_d k_d|; that of the terms with a subnormal factor; what turning costs the score. */
+static double magnitude(const struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
+                        int64_t key, double *subnormal, double *turning)
 {
-    const void *q = attn_ref_query_vector(p, args, row->batch, row->head, row->query);
-    int64_t kv_head = row->head / (p->heads / p->kv_heads);
-    const void *k = attn_ref_key_vector(p, args, row->batch, kv_head, key);
-    double sum = 0, lost = 0;
+    const double *q = row->query_channels, *k = row->key_channels + key * p->head_size;
+    const double scale = fabs(attn_ref_scale(p));
+    double sum = 0, lost = 0, turned = 0;
     for (int64_t d = 0; d < p->head_size; d++) {
-        double x = attn_ref_value(q, p->q.dtype, d), y = attn_ref_value(k, p->k.dtype, d);
-        sum += fabs(x * y);
-        if (is_subnormal(x) || is_subnormal(y))
-            lost += fabs(x * y);
+        double x = fabs(q[d]) + b->turn[d], y = fabs(k[d]) + b->key_turn[d];
+        sum += x * y;
+        turned += fabs(q[d]) * b->key_turn[d] + y * b->turn[d];
+        if (is_subnormal(q[d], b->turn[d]) || is_subnormal(k[d], b->key_turn[d]))
+            lost += x * y;
     }
-    *subnormal = fabs(attn_ref_scale(p)) * lost;
-    return fabs(attn_ref_scale(p)) * sum;
+    *subnormal = scale * lost;
+    *turning = p->rotary ? scale * turned : 0;
+    return scale * sum;
 }
 
 static double log_weight(const attn_ref_row *row, int64_t key)
@@ -126,20 +171,25 @@ static void judge(struct row_bounds *b, const attn_ref_row *row, const attn_prob
     const double d = (double)p->head_size, scale = fabs(attn_ref_scale(p));
     b->overflowing = b->poisoned = false;
     b->blind = row->visible_keys > 0;
+    const bool query_fits = turn_errors(
+        b, p, row->query_channels, attn_ref_query_turn(p, args, row->batch, row->query), b->turn);
     for (int64_t j = 0; j < row->keys; j++) {
         b->magnitude[j] = b->score[j] = b->weight[j] = 0;
         if (!row->reached[j])
             continue;
-        double subnormal, more = added(row, p, args, j);
-        b->magnitude[j] = magnitude(row, p, args, j, &subnormal);
-        /* log2(e) and the bare product without its scale must fit as well */
-        double bare = b->magnitude[j] / fmin(1, scale);
+        double subnormal, turning, more = added(row, p, args, j);
+        const bool fits = turn_errors(b, p, row->key_channels + j * p->head_size,
+                                      attn_ref_key_turn(p, args, row->batch, j), b->key_turn) &&
+                          query_fits;
+        b->magnitude[j] = magnitude(b, row, p, j, &subnormal, &turning);
+        /* log2(e) and the bare product without its scale must fit as well; a bias does, with 1% to spare */
+        double bare = b->magnitude[j] / fmin(1, scale), base2 = 1.4427 * (b->magnitude[j] + more);
         bool overflows = isfinite(b->magnitude[j]) && isfinite(more) &&
-                         fmax(2 * (b->magnitude[j] + more), bare) > (double)FLT_MAX;
+                         (fmax(fmax(2 * b->magnitude[j], base2), bare) > (double)FLT_MAX || !fits);
         b->overflowing |= overflows && row->visible[j];
         if (overflows && !row->visible[j])
             b->magnitude[j] = INFINITY; /* of that logit nothing is promised */
-        b->score[j] = (d + 8) * u * b->magnitude[j] + d * 0x1p-149 / fmin(1, scale);
+        b->score[j] = (d + 8) * u * b->magnitude[j] + d * 0x1p-149 / fmin(1, scale) + turning;
         if (b->pairs)
             b->score[j] += subnormal + scale * d * 0x1p-125;
         if (!row->visible[j])
@@ -246,6 +296,21 @@ static void moment_bounds(struct row_bounds *b, const attn_ref_row *row, double 
                            16 * u * u * farthest * farthest + u * (1 + row->distance_mean);
 }
 
+/* How much a weight e^(s - reference) may be off, e = e^l times the row's sum; it may pass 1, but not 2^9. */
+static double free_growth(const struct row_bounds *b, double log_weight, double sum, double rho)
+{
+    return b->max_score < 1 ? sum * exp(log_weight) * expm1(rho) : 0x1p9;
+}
+
+static void unnormalised_bounds(struct row_bounds *b, const attn_ref_row *row, double acc)
+{
+    b->reference = 8 * log(2) + b->max_score + 4 * u * (fabs(row->reference) + 1);
+    b->sum = (b->max_score < 1 ? acc * row->sum : 0) + 0x1p-120;
+    for (int64_t j = 0; j < b->keys; j++)
+        if (row->visible[j])
+            b->sum += free_growth(b, log_weight(row, j), row->sum, b->score[j] + exp_error + 4 * u);
+}
+
 /* Of o before it is rounded to its own dtype. */
 static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
                           const attn_args *args, double acc)
@@ -257,19 +322,23 @@ static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const a
         if (!row->visible[j])
             continue;
         const void *v = attn_ref_value_vector(p, args, row->batch, kv_head, j);
-        double weight = row->weight[j];
-        double factor = b->weight[j] + acc * weight + 0x1p-120;
+        double weight = row->weight[j], off = b->weight[j];
+        if (p->unnormalised) {
+            off = free_growth(b, log_weight(row, j), row->sum, b->score[j] + 2 * exp_error + 4 * u);
+            weight = b->max_score < 1 ? weight * row->sum : 0;
+        }
+        double factor = off + acc * weight + 0x1p-120;
         if (b->pairs)
-            factor += 0x1p-8 * (weight + b->weight[j]) + 0x1p-126;
+            factor += 0x1p-8 * (weight + off) + 0x1p-126;
         for (int64_t d = 0; d < p->head_size_v; d++) {
             double x = fabs(attn_ref_value(v, p->v.dtype, d));
-            double lost = b->pairs ? (is_subnormal(x) ? weight * x : 0) + 0x1p-125 : 0x1p-147;
+            double lost = b->pairs ? (is_subnormal(x, 0) ? weight * x : 0) + 0x1p-125 : 0x1p-147;
             b->o[d] += isfinite(x) && x * 0x1p8 * (double)b->keys > (double)FLT_MAX
                            ? INFINITY
                            : factor * x + lost;
         }
     }
-    if (!p->sinks)
+    if (!p->sinks || p->unnormalised)
         return;
     /* an error of lse is one of the share, which is 1 at most */
     double share = fmin(1, row->share * expm1(fmin(b->lse, 80)) + 4 * u * row->share);
@@ -305,5 +374,7 @@ void row_bounds_compute(struct row_bounds *b, const attn_ref_row *row, const att
     }
     moment_bounds(b, row, acc);
     mass_bounds(b, row, problem, args);
+    if (problem->unnormalised)
+        unnormalised_bounds(b, row, acc);
     output_bounds(b, row, problem, args, acc);
 }

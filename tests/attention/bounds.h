@@ -12,6 +12,9 @@ struct row_bounds {
     double function_offset; /* ... and the most that it adds; 0, 0 without one */
 
     double *magnitude; /* [Nk] |scale| sum |q_d k_d| */
+    double *turn;      /* [Dk] of a channel of q, as it is multiplied ... */
+    double *key_turn;  /* [Dk] ... and of k; 0 without a rotary embedding */
+    double *frequency; /* [Dk / 2] of the embedding */
     double *score;     /* [Nk] absolute, of a score */
     double *weight;    /* [Nk] absolute, of a weight */
     double *o;         /* [Dv] absolute */
@@ -19,6 +22,8 @@ struct row_bounds {
     double mass_self, mass_previous, mass_next, mass_first, mass_local;
     double mass_segments[ATTN_REF_MAX_SEGMENTS];
     double distance_mean, distance_variance;
+    double reference,
+        sum; /* with problem.unnormalised: how far no score is above it; of the sum told */
 
     /* What the row is made of. */
     bool overflowing; /* a visible product leaves f32's range: nothing is promised */

@@ -196,7 +196,23 @@ struct attention_case *case_create(const attn_problem *problem, const struct cas
     if (p->scores) {
         c->scores = *p->scores;
         p->scores = &c->scores;
-        c->args.scores = &c->scores_args;
+        c->args.scores = options->constant ? NULL : &c->scores_args;
+        c->scores.constant = options->constant ? &c->scores_args : NULL;
+    }
+    const int64_t extent[3] = {options->constant ? p->batch : options->batch,
+                               options->constant ? p->queries : options->queries,
+                               options->constant ? p->keys : options->keys};
+    memcpy(c->extent, extent, sizeof c->extent);
+    if (p->rotary) {
+        c->rotary = *p->rotary;
+        p->rotary = &c->rotary;
+        size_t pairs = (size_t)c->rotary.size / 2;
+        if (c->rotary.frequency_divisors) {
+            c->frequency_divisors = need(pairs, sizeof *c->frequency_divisors);
+            memcpy(c->frequency_divisors, c->rotary.frequency_divisors,
+                   pairs * sizeof *c->frequency_divisors);
+            c->rotary.frequency_divisors = c->frequency_divisors;
+        }
     }
     const bool ragged = p->lengths >= ATTN_LENGTHS_RAGGED_I32;
     const int64_t b = ragged ? 1 : options->batch;
@@ -218,6 +234,8 @@ struct attention_case *case_create(const attn_problem *problem, const struct cas
     c->args.lse = make_output(c, "lse", row, rows, !options->without_lse, false);
     c->args.lse_with_sink =
         make_output(c, "lse_with_sink", row, rows, options->with_lse_with_sink, false);
+    c->args.reference = make_output(c, "reference", row, rows, p->unnormalised, false);
+    c->args.sum = make_output(c, "sum", row, rows, p->unnormalised, false);
     c->statistics = attn_statistics_init();
     if (options->wanted) {
         c->wanted = *options->wanted;
@@ -238,10 +256,11 @@ void case_destroy(struct attention_case *c)
         free(c->v.block);
     }
     void *const arrays[] = {
-        c->query_offset,    c->head_windows,  c->prefix_lm,    c->excluded_keys, c->segment_ids,
-        c->query_lengths,   c->key_lengths,   c->cu_seqlens_q, c->cu_seqlens_k,  c->sinks,
-        c->mask.block,      c->bias.block,    c->alibi_slopes, c->block_starts,  c->block_indices,
-        c->query_documents, c->key_documents,
+        c->query_offset,  c->head_windows,    c->prefix_lm,     c->excluded_keys,
+        c->segment_ids,   c->query_lengths,   c->key_lengths,   c->cu_seqlens_q,
+        c->cu_seqlens_k,  c->sinks,           c->mask.block,    c->bias.block,
+        c->alibi_slopes,  c->block_starts,    c->block_indices, c->query_documents,
+        c->key_documents, c->query_positions, c->key_positions, c->frequency_divisors,
     };
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         free(arrays[i]);

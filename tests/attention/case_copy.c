@@ -38,29 +38,43 @@ static void *copy_array(const void *array, int64_t first, int64_t count, int64_t
     return copy;
 }
 
+/* The place of entry `n` of a sequence in an array over queries or keys; documents have their own. */
+enum places { OF_QUERIES, OF_KEYS, OF_QUERY_DOCUMENTS, OF_KEY_DOCUMENTS };
+
+static int64_t place_of(const struct attention_case *c, enum places places, int64_t b, int64_t n)
+{
+    switch (places) {
+    case OF_QUERIES:
+        return attn_ref_query_place(&c->problem, &c->args, b, n);
+    case OF_KEYS:
+        return attn_ref_key_place(&c->problem, &c->args, b, n);
+    case OF_QUERY_DOCUMENTS:
+        return attn_ref_query_document(&c->problem, &c->args, b, n);
+    case OF_KEY_DOCUMENTS:
+    default:
+        return attn_ref_key_document(&c->problem, &c->args, b, n);
+    }
+}
+
 /* An array over the queries (or keys) of each sequence, in the copy's own form. */
 static void *copy_places(const struct copying *copying, const struct attention_case *to,
-                         const void *array, bool along_keys, size_t size)
+                         const void *array, enum places places, size_t size)
 {
-    const struct attention_case *from = copying->from;
+    const bool keys = places == OF_KEYS || places == OF_KEY_DOCUMENTS;
     bool ragged = to->problem.lengths >= ATTN_LENGTHS_RAGGED_I32;
-    int64_t most = along_keys ? to->args.keys : to->args.queries, total = to->args.batch * most;
+    int64_t most = keys ? to->args.keys : to->args.queries, total = to->args.batch * most;
     if (!array)
         return NULL;
     for (int64_t b = total = ragged ? 0 : total; ragged && b < to->args.batch; b++)
-        total += along_keys ? case_keys(to, b) : case_queries(to, b);
+        total += keys ? case_keys(to, b) : case_queries(to, b);
     char *copy = need((size_t)total, size);
     for (int64_t b = 0; b < to->args.batch; b++) {
-        int64_t length = along_keys ? case_keys(to, b) : case_queries(to, b);
-        for (int64_t n = 0; n < length; n++) {
-            int64_t at = along_keys ? attn_ref_key_place(&to->problem, &to->args, b, n)
-                                    : attn_ref_query_place(&to->problem, &to->args, b, n);
-            int64_t then =
-                along_keys
-                    ? attn_ref_key_place(&from->problem, &from->args, copying->first + b, n)
-                    : attn_ref_query_place(&from->problem, &from->args, copying->first + b, n);
-            memcpy(copy + (size_t)at * size, (const char *)array + (size_t)then * size, size);
-        }
+        int64_t length = keys ? case_keys(to, b) : case_queries(to, b);
+        for (int64_t n = 0; n < length; n++)
+            memcpy(copy + (size_t)place_of(to, places, b, n) * size,
+                   (const char *)array +
+                       (size_t)place_of(copying->from, places, copying->first + b, n) * size,
+                   size);
     }
     return copy;
 }
@@ -72,7 +86,7 @@ struct listing {
 static bool listed_before(void *context, int64_t head, int64_t row, int64_t key)
 {
     const struct attention_case *from = ((const struct listing *)context)->from;
-    int64_t rows = (from->args.queries + from->scores.block_rows - 1) / from->scores.block_rows;
+    int64_t rows = (from->extent[1] + from->scores.block_rows - 1) / from->scores.block_rows;
     const int64_t *starts = from->block_starts + head * rows + row;
     for (int64_t at = starts[0]; at < starts[1]; at++)
         if (from->block_indices[at] == key)
@@ -103,9 +117,9 @@ static void copy_scores(const struct copying *copying, struct attention_case *to
     args->alibi_slopes = to->alibi_slopes =
         copy_array(from->alibi_slopes, 0, from->problem.heads, sizeof(float));
     args->query_documents = to->query_documents =
-        copy_places(copying, to, from->query_documents, false, sizeof(int32_t));
+        copy_places(copying, to, from->query_documents, OF_QUERY_DOCUMENTS, sizeof(int32_t));
     args->key_documents = to->key_documents =
-        copy_places(copying, to, from->key_documents, true, sizeof(int32_t));
+        copy_places(copying, to, from->key_documents, OF_KEY_DOCUMENTS, sizeof(int32_t));
     struct listing listing = {from};
     if (from->block_starts)
         case_make_blocks(to, listed_before, &listing);
@@ -135,7 +149,11 @@ static void copy_masks(const struct copying *copying, struct attention_case *to)
             to->excluded_keys[e] = -1;
     to->args.sinks = to->sinks = copy_array(from->sinks, 0, heads, sizeof(float));
     to->statistics.segment_ids = to->segment_ids =
-        copy_places(copying, to, from->segment_ids, true, 1);
+        copy_places(copying, to, from->segment_ids, OF_KEYS, 1);
+    to->args.query_positions = to->query_positions =
+        copy_places(copying, to, from->query_positions, OF_QUERIES, sizeof(int64_t));
+    to->args.key_positions = to->key_positions =
+        copy_places(copying, to, from->key_positions, OF_KEYS, sizeof(int64_t));
 }
 
 /* Laid out as `layouts` says, some statistics left out. */
@@ -145,6 +163,7 @@ static struct attention_case *copy_case(const struct copying *copying, const att
     const struct attention_case *from = copying->from;
     attn_problem problem = from->problem;
     problem.lengths = copying->lengths;
+    problem.workspace_limit = 0;
     problem.q = layouts->q, problem.k = layouts->k;
     problem.v = layouts->v, problem.o = layouts->o;
     attn_statistics_wanted wanted = from->wanted;

@@ -153,11 +153,10 @@ static void random_score_rules(attn_problem *p, struct random *random)
 }
 
 /* Strides of rows of `row`, in any order, some of them 0, some backwards. */
-static void random_pair_strides(int64_t stride[3], const attn_problem *p,
-                                const struct case_options *options, int64_t row,
-                                struct random *random)
+static void random_pair_strides(int64_t stride[3], const attn_problem *p, int64_t batch,
+                                int64_t queries, int64_t row, struct random *random)
 {
-    const int64_t extent[3] = {options->batch, p->heads, options->queries};
+    const int64_t extent[3] = {batch, p->heads, queries};
     int64_t step = row + random_between(random, 0, 1) * random_between(random, 0, 9);
     int64_t first = random_between(random, 0, 2);
     for (int64_t turn = first; turn < first + 3; turn++) {
@@ -177,13 +176,14 @@ static attn_scores random_scores(const attn_problem *p, const struct case_option
     attn_scores s = attn_scores_init();
     if (random_chance(random, 0.4)) {
         s.mask = random_chance(random, 0.5) ? ATTN_MASK_BYTES : ATTN_MASK_BITS;
-        random_pair_strides(s.mask_stride, p, options,
+        random_pair_strides(s.mask_stride, p, options->batch, options->queries,
                             s.mask == ATTN_MASK_BITS ? (options->keys + 7) / 8 : options->keys,
                             random);
     }
     if (random_chance(random, 0.35)) {
         s.bias = random_chance(random, 0.5) ? ATTN_F32 : p->q.dtype;
-        random_pair_strides(s.bias_stride, p, options, options->keys, random);
+        random_pair_strides(s.bias_stride, p, options->batch, options->queries, options->keys,
+                            random);
     }
     s.alibi = random_chance(random, 0.3);
     s.documents = random_chance(random, 0.2);
@@ -192,6 +192,16 @@ static attn_scores random_scores(const attn_problem *p, const struct case_option
     if (random_chance(random, 0.15))
         s.function = case_score_function;
     return s;
+}
+
+/* Strides anew, for the problem's own lengths. */
+static void promised_strides(const attn_problem *p, attn_scores *s, struct random *random)
+{
+    if (s->mask)
+        random_pair_strides(s->mask_stride, p, p->batch, p->queries,
+                            s->mask == ATTN_MASK_BITS ? (p->keys + 7) / 8 : p->keys, random);
+    if (s->bias)
+        random_pair_strides(s->bias_stride, p, p->batch, p->queries, p->keys, random);
 }
 
 static attn_statistics_wanted random_wanted(struct random *random)
@@ -334,6 +344,8 @@ static struct attention_case *make_random(uint64_t seed, enum case_size size, bo
     struct random more = {seed * UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)size + 7};
     attn_problem problem;
     attn_scores scores;
+    struct random last = {seed * UINT64_C(0xd6e8feb86659fd93) + (uint64_t)size + 3};
+    attn_rotary rotary;
     random_shape(&problem, &random, size);
     random_score_rules(&problem, &random);
     if (everything) {
@@ -344,6 +356,13 @@ static struct attention_case *make_random(uint64_t seed, enum case_size size, bo
         problem.sinks = random_chance(&more, 0.25);
         if (random_chance(&more, 0.6))
             problem.scores = &scores;
+        problem.unnormalised = random_chance(&last, 0.15);
+        if (problem.unnormalised)
+            problem.o.dtype = ATTN_F32;
+        if (random_chance(&last, 0.2) && problem.head_size >= 2) {
+            rotary = case_random_rotary(problem.head_size, &last);
+            problem.rotary = &rotary;
+        }
     }
     struct case_options options = case_options_init(&problem);
     options.packed = problem.queries == problem.keys && problem.lengths == ATTN_LENGTHS_EQUAL &&
@@ -367,8 +386,12 @@ static struct attention_case *make_random(uint64_t seed, enum case_size size, bo
     case_random_layouts(&problem, &random, true);
     if (options.packed)
         case_pack(&problem);
-    if (problem.scores)
+    if (problem.scores) {
         scores = random_scores(&problem, &options, &more);
+        options.constant = random_chance(&last, 0.3);
+        if (options.constant)
+            promised_strides(&problem, &scores, &last);
+    }
     attn_statistics_wanted wanted = random_wanted(&random);
     options.wanted = random_chance(&random, 0.7) ? &wanted : NULL;
     options.without_o = random_chance(&random, 0.2);
@@ -383,8 +406,12 @@ static struct attention_case *make_random(uint64_t seed, enum case_size size, bo
     random_values(c, &random);
     if (everything)
         case_random_scores(c, &more);
+    if (problem.rotary)
+        case_random_positions(c, &last);
     if (!c->args.o && random_chance(&random, 0.5))
         c->args.v = NULL;
+    if (everything && random_chance(&last, 0.2))
+        case_random_limit(c, &last);
     return c;
 }
 

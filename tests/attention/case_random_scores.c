@@ -45,10 +45,10 @@ static void fill_mask(struct attention_case *c, struct random *random)
     if (random_chance(random, 0.5)) /* bits behind the last key are nobody's */
         for (size_t at = 0; at < c->mask.size; at++)
             c->mask.block[at] = 0xff;
-    for (int64_t b = 0; b < c->args.batch; b++)
+    for (int64_t b = 0; b < c->extent[0]; b++)
         for (int64_t h = 0; h < c->problem.heads; h++)
-            for (int64_t i = 0; i < c->args.queries; i++)
-                for (int64_t j = 0; j < c->args.keys; j++)
+            for (int64_t i = 0; i < c->extent[1]; i++)
+                for (int64_t j = 0; j < c->extent[2]; j++)
                     case_set_mask(c, b, h, i, j, allows(&pattern, b, h, i, j));
 }
 
@@ -59,10 +59,10 @@ static void fill_bias(struct attention_case *c, struct random *random)
     double spread = spreads[random_between(random, 0, 4)];
     bool masks = random_chance(random, 0.6);
     case_make_bias(c);
-    for (int64_t b = 0; b < c->args.batch; b++)
+    for (int64_t b = 0; b < c->extent[0]; b++)
         for (int64_t h = 0; h < c->problem.heads; h++)
-            for (int64_t i = 0; i < c->args.queries; i++)
-                for (int64_t j = 0; j < c->args.keys; j++)
+            for (int64_t i = 0; i < c->extent[1]; i++)
+                for (int64_t j = 0; j < c->extent[2]; j++)
                     case_set_bias(c, b, h, i, j,
                                   masks && !allows(&pattern, b, h, i, j)
                                       ? -INFINITY
@@ -90,7 +90,7 @@ static int32_t *make_documents(const struct attention_case *c, int64_t count, st
     bool disorder = random_chance(random, 0.2);
     double step = random_chance(random, 0.5) ? 0.02 : 0.2;
     for (int64_t i = 0; i < count; i++) {
-        if (random_chance(random, step) || i % (c->args.keys + 1) == 0)
+        if (random_chance(random, step) || i % (c->extent[2] + 1) == 0)
             id = random_chance(random, 0.1) ? -1 : id + 1;
         documents[i] = disorder ? (int32_t)random_between(random, -1, 2) : id;
     }
@@ -100,8 +100,10 @@ static int32_t *make_documents(const struct attention_case *c, int64_t count, st
 static void fill_documents(struct attention_case *c, struct random *random)
 {
     const bool ragged = c->problem.lengths >= ATTN_LENGTHS_RAGGED_I32;
-    int64_t queries = ragged ? c->q.extent[2] : c->args.batch * c->args.queries;
-    int64_t keys = ragged ? c->k.extent[2] : c->args.batch * c->args.keys;
+    int64_t queries = ragged ? c->q.extent[2] : c->extent[0] * c->extent[1];
+    int64_t keys = ragged ? c->k.extent[2] : c->extent[0] * c->extent[2];
+    if (ragged && c->scores.constant)
+        queries = c->problem.total_queries, keys = c->problem.total_keys;
     c->scores_args.query_documents = c->query_documents = make_documents(c, queries, random);
     c->scores_args.key_documents = c->key_documents = make_documents(c, keys, random);
     if (queries == keys && random_chance(random, 0.7))

@@ -28,6 +28,18 @@ static void describe_lengths(const struct attention_case *c, FILE *file)
     fprintf(file, "\n");
 }
 
+static void describe_rotary(const struct attention_case *c, FILE *file)
+{
+    static const char *const scalings[] = {"plain", "linear", "NTK", "YaRN", "Llama 3"};
+    const attn_rotary *r = &c->rotary;
+    if (c->problem.rotary)
+        fprintf(file, "  rotary of %lld %s, base %g, %s, factor %g of %lld%s%s\n",
+                (long long)r->size, r->pairing == ATTN_ROTARY_HALVES ? "halves" : "neighbours",
+                r->base, scalings[r->scaling], r->factor, (long long)r->original_length,
+                c->query_positions ? ", query positions" : "",
+                c->key_positions ? ", key positions" : "");
+}
+
 static void describe_scores(const struct attention_case *c, FILE *file)
 {
     const attn_scores *s = &c->scores;
@@ -37,7 +49,7 @@ static void describe_scores(const struct attention_case *c, FILE *file)
         fprintf(file, "\n");
     if (!c->problem.scores)
         return;
-    fprintf(file, "  scores:");
+    fprintf(file, "  scores%s:", s->constant ? ", promised" : "");
     if (s->mask)
         describe_strides(s->mask == ATTN_MASK_BITS ? "bits" : "bytes", s->mask_stride, file);
     if (s->bias)
@@ -82,8 +94,13 @@ void case_describe(const struct attention_case *c, FILE *file)
     if (p->prefix_lm)
         fprintf(file, " prefix_lm, strides (%lld %lld)", (long long)a->prefix_lm_stride[0],
                 (long long)a->prefix_lm_stride[1]);
-    fprintf(file, " excluded keys %lld\n", (long long)p->excluded_keys);
+    fprintf(file, " excluded keys %lld%s", (long long)p->excluded_keys,
+            p->unnormalised ? " unnormalised" : "");
+    if (p->workspace_limit > 0)
+        fprintf(file, " limit %zu for %d threads", p->workspace_limit, p->workspace_threads);
+    fprintf(file, "\n");
     describe_lengths(c, file);
+    describe_rotary(c, file);
     describe_scores(c, file);
     fprintf(file,
             "  statistics %s set 0x%x first %d local %d segments %d top %d; o %s, lse %s, %s; %s\n",
@@ -99,6 +116,11 @@ attn_status case_run_plan(struct attention_case *c, const attn_plan *plan,
     enum { BAND = 128 };
     size_t size = attn_plan_workspace(plan, executor ? executor->threads : 1);
     size_t shift = (size_t)(c->seed % 67);
+    if (c->problem.workspace_limit > 0 &&
+        attn_plan_workspace(plan, c->problem.workspace_threads) > c->problem.workspace_limit) {
+        fprintf(stderr, "the workspace is larger than its limit\n");
+        return ATTN_ERR_WORKSPACE;
+    }
     unsigned char *block = malloc(size + shift + BAND);
     if (!block)
         return ATTN_ERR_MEMORY;

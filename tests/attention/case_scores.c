@@ -9,7 +9,7 @@
 static const void *make_rows(struct attention_case *c, struct pair_tensor *tensor,
                              const int64_t stride[3], int64_t width, int64_t row)
 {
-    const int64_t extent[3] = {c->args.batch, c->problem.heads, c->args.queries};
+    const int64_t extent[3] = {c->extent[0], c->problem.heads, c->extent[1]};
     int64_t low = 0, high = row;
     free(tensor->block);
     *tensor = (struct pair_tensor){0};
@@ -31,14 +31,14 @@ void case_make_mask(struct attention_case *c)
     if (c->scores.mask == ATTN_MASK_NONE)
         return;
     c->scores_args.mask = make_rows(c, &c->mask, c->scores.mask_stride, 1,
-                                    bits ? (c->args.keys + 7) / 8 : c->args.keys);
+                                    bits ? (c->extent[2] + 7) / 8 : c->extent[2]);
 }
 
 void case_make_bias(struct attention_case *c)
 {
     int64_t width = attn_ref_dtype_size(c->scores.bias);
     c->scores_args.bias =
-        make_rows(c, &c->bias, c->scores.bias_stride, width, c->args.keys * width);
+        make_rows(c, &c->bias, c->scores.bias_stride, width, c->extent[2] * width);
 }
 
 static int64_t place(const int64_t stride[3], int64_t batch, int64_t head, int64_t query)
@@ -75,8 +75,8 @@ void case_make_blocks(struct attention_case *c,
                       bool (*listed)(void *context, int64_t head, int64_t row, int64_t key),
                       void *context)
 {
-    int64_t rows = (c->args.queries + c->scores.block_rows - 1) / c->scores.block_rows;
-    int64_t keys = (c->args.keys + c->scores.block_keys - 1) / c->scores.block_keys;
+    int64_t rows = (c->extent[1] + c->scores.block_rows - 1) / c->scores.block_rows;
+    int64_t keys = (c->extent[2] + c->scores.block_keys - 1) / c->scores.block_keys;
     int64_t lists = c->problem.heads * rows, used = 0;
     free(c->block_starts);
     free(c->block_indices);

@@ -56,13 +56,18 @@ void check_add_bias(void **state)
         float *before = copy_of(scores, count);
         void *bias = rows_of(&random, dtype, count > 0, count, count, 2);
         for (int j = 0; j < count; j += (int)random_between(&random, 1, 40))
-            attn_ref_store(bias, dtype, j, j % 3 == 0 ? NAN : j % 3 == 1 ? -INFINITY : INFINITY);
+            attn_ref_store(bias, dtype, j,
+                           j % 4 == 0   ? NAN
+                           : j % 4 == 1 ? -INFINITY
+                           : j % 4 == 2 ? INFINITY
+                                        : (j % 8 == 3 ? -3e38 : 3e38));
         kernels->add_bias(scores, count, bias, dtype, unit);
         for (int j = 0; j < count; j++) {
-            double added = attn_ref_value(bias, dtype, j) * (double)unit,
-                   sum = (double)before[j] + added;
-            if (fabs(added) < INFINITY && fabs(added) >= (double)FLT_MAX)
-                continue; /* overflows or not, as it is rounded */
+            double b = attn_ref_value(bias, dtype, j), most = 0x1.6p127;
+            double added = (b < -most ? -most : b > most ? most : b) * (double)unit;
+            double sum = (double)before[j] + added;
+            if (fabs(sum) > (double)FLT_MAX)
+                sum = sum > 0 ? INFINITY : -INFINITY;
             near("biased", j, (double)scores[j], sum,
                  2 * ROUND * (fabs((double)before[j]) + fabs(added)) + SUBNORMAL);
         }

@@ -5,6 +5,7 @@
 #include "attention/hostile.h"
 #include "attention/path.h"
 
+#include <float.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,14 +33,14 @@ static void poison(const struct tensor *tensor, const attn_layout *layout, struc
 /* One element of the bias: a hidden pair's reaches nothing, whatever it is. */
 static void poison_bias(struct attention_case *c, struct random *random)
 {
-    static const double values[] = {NAN, -NAN, INFINITY, 1e30};
-    if (!c->bias.block || c->args.queries * c->args.keys == 0)
+    static const double values[] = {NAN, -NAN, INFINITY, 1e30, 3e38, -3e38, -FLT_MAX};
+    if (!c->bias.block)
         return;
-    case_set_bias(c, random_between(random, 0, c->args.batch - 1),
+    case_set_bias(c, random_between(random, 0, c->extent[0] - 1),
                   random_between(random, 0, c->problem.heads - 1),
-                  random_between(random, 0, c->args.queries - 1),
-                  random_between(random, 0, c->args.keys - 1),
-                  values[random_between(random, 0, 3)]);
+                  random_between(random, 0, c->extent[1] - 1),
+                  random_between(random, 0, c->extent[2] - 1),
+                  values[random_between(random, 0, 6)]);
 }
 
 static int run_and_compare(struct attention_case *c)

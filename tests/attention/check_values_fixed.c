@@ -1,9 +1,10 @@
 /* Values at the edges, each by itself: a giant score, one visible key, rows that see nothing, NaN in a late
- * block, outputs beyond their dtype, sinks of every size. */
+ * block, outputs beyond their dtype, sinks of every size, biases to the ends of f32. */
 #include "attention/attention_case.h"
 #include "attention/compare.h"
 #include "attention/path.h"
 
+#include <float.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -344,6 +345,86 @@ static void blind_rows(void **state)
     }
 }
 
+/* What is added to row `row` at key `key`: all keys as low as f32 goes; all but one; one as high as f32 goes;
+ * half hidden, the others low; all of them beyond (a function's +inf is what +inf is elsewhere). */
+enum { LOW, LOW_BUT_ONE, HIGH, LOW_OR_HIDDEN, INFINITE, ENDS, ENDS_KEYS = 700, ENDS_ONE = 555 };
+
+static float end_of_f32(int64_t row, int64_t key)
+{
+    switch (row) {
+    case LOW:
+        return -FLT_MAX;
+    case LOW_BUT_ONE:
+        return key == ENDS_ONE ? 0 : -3e38f;
+    case HIGH:
+        return key == ENDS_ONE ? 3e38f : 0;
+    case LOW_OR_HIDDEN:
+        return key % 2 ? -2.5e38f : -INFINITY;
+    default:
+        return INFINITY;
+    }
+}
+
+static void put_ends(void *context, int64_t batch, int64_t head, int64_t query_begin, int64_t rows,
+                     int64_t key_begin, int64_t keys, float *scores, int64_t stride)
+{
+    (void)context, (void)batch, (void)head;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < keys; k++)
+            scores[r * stride + k] = fminf(FLT_MAX, end_of_f32(query_begin + r, key_begin + k));
+}
+
+/* Biases, and what the caller's function makes of scores, to the ends of f32: any that is not -inf is
+ * visible. Weights are equal where they all are, and all on one key where it alone is not low. */
+static void ends_of_f32(void **state)
+{
+    (void)state;
+    for (int turn = 0; turn < 6; turn++) {
+        const bool function = turn % 2;
+        struct random random = {(uint64_t)turn};
+        attn_problem p = attn_problem_init(1, 2, 1, ENDS, ENDS_KEYS, 16);
+        attn_scores scores = attn_scores_init();
+        set_dtype(&p, (attn_dtype)(ATTN_F32 + turn / 2));
+        p.scores = &scores;
+        scores.bias = function ? 0 : ATTN_F32;
+        scores.bias_stride[2] = ENDS_KEYS;
+        scores.function = function ? put_ends : NULL;
+        attn_statistics_wanted wanted = attn_statistics_wanted_init(
+            ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT | ATTN_STAT_MAX_KEY | ATTN_STAT_VISIBLE_KEYS);
+        struct case_options options = case_options_init(&p);
+        options.wanted = &wanted;
+        struct attention_case *c = case_create(&p, &options);
+        c->values = "the ends of f32";
+        c->function.factor = 0,
+        c->function.offset = 1; /* for the bounds: nothing is left of a score */
+        case_fill_normal(&c->q, &p.q, &random, 1, 0);
+        case_fill_normal(&c->k, &p.k, &random, 1, 0);
+        case_fill_normal(&c->v, &p.v, &random, 1, 0);
+        if (!function)
+            case_make_bias(c);
+        for (int64_t i = 0; i < ENDS; i++)
+            for (int64_t j = 0; j < ENDS_KEYS; j++)
+                case_set_bias(c, 0, 0, i, j, (double)end_of_f32(i, j));
+        run_and_compare(c);
+        for (int64_t at = 0; at < 2 * ENDS; at++) {
+            const int64_t row = at % ENDS;
+            const bool one = row == LOW_BUT_ONE || row == HIGH;
+            const double n = one ? 1 : row == LOW_OR_HIDDEN ? ENDS_KEYS / 2 : ENDS_KEYS;
+            const double bound =
+                (2 * n + 16) * 0x1p-24 + 1e-6; /* bounds.c, exact scores: 9 acc of H */
+            assert_int_equal(c->statistics.visible_keys[at],
+                             row == LOW_OR_HIDDEN ? ENDS_KEYS / 2 : ENDS_KEYS);
+            assert_true(fabs((double)c->statistics.max_weight[at] * n - 1) < bound);
+            assert_true(fabs((double)c->statistics.entropy[at] - log(n)) < 10 * bound);
+            assert_int_equal(c->statistics.max_key[at], one                    ? ENDS_ONE
+                                                        : row == LOW_OR_HIDDEN ? 1
+                                                                               : 0);
+            assert_true(isfinite(c->args.lse[at]));
+        }
+        case_destroy(c);
+    }
+}
+
 int main(void)
 {
     int status = path_check();
@@ -353,7 +434,7 @@ int main(void)
         cmocka_unit_test(single_key),          cmocka_unit_test(giant_late_key),
         cmocka_unit_test(late_poison),         cmocka_unit_test(outputs_beyond_f16),
         cmocka_unit_test(sinks_of_every_size), cmocka_unit_test(blind_rows),
-        cmocka_unit_test(far_positions),
+        cmocka_unit_test(far_positions),       cmocka_unit_test(ends_of_f32),
     };
     status = cmocka_run_group_tests_name("check_values_fixed", tests, NULL, NULL);
     record_print(&record);

@@ -130,11 +130,36 @@ static void check_poisoned(struct comparison *x)
         if (sums[i] && isfinite(sums[i][x->index]))
             fault(x->record, "%s%s is %g where a visible score is NaN or Inf",
                   i ? "lse_with_sink" : "lse", x->where, (double)sums[i][x->index]);
+    if (x->c->args.sum && isfinite(x->c->args.sum[x->index]) &&
+        isfinite(x->c->args.reference[x->index]))
+        fault(x->record, "reference and sum%s are %g and %g where a visible score is NaN or Inf",
+              x->where, (double)x->c->args.reference[x->index], (double)x->c->args.sum[x->index]);
     for (int64_t d = 0; x->c->args.o && d < x->c->problem.head_size_v; d++) {
         double o = case_output(x->c, row->batch, row->head, row->query, d);
         if (isfinite(o))
             fault(x->record, "o%s is %g where a visible score is NaN or Inf", x->where, o);
     }
+}
+
+/* The reference is one of several that will do; the sum is told against it (and o, by check_output). */
+static void check_reference(struct comparison *x)
+{
+    const double reference = (double)x->c->args.reference[x->index];
+    const double sum = (double)x->c->args.sum[x->index];
+    if (x->row.visible_keys == 0) {
+        record_check(x->record, "reference", reference, -INFINITY, 0, x->where);
+        record_check(x->record, "sum", sum, 0, 0, x->where);
+        return;
+    }
+    if (!(x->row.max_score - reference <= x->bounds.reference))
+        fault(x->record, "reference%s is %.9g, too far below a score of %.9g", x->where, reference,
+              x->row.max_score);
+    if (!(reference - x->row.max_score <= x->bounds.reference - 8 * log(2)))
+        fault(x->record, "reference%s is %.9g, above every score: %.9g", x->where, reference,
+              x->row.max_score);
+    record_check(x->record, "sum", sum, x->row.sum, x->bounds.sum, x->where);
+    if (!(sum >= 0.25)) /* the largest score has reached it */
+        fault(x->record, "sum%s is %.9g, less than one weight", x->where, sum);
 }
 
 static void check_statistic(struct comparison *x, uint32_t bit, const char *name,
@@ -258,7 +283,11 @@ static void check_row(struct comparison *x)
 {
     const struct attention_case *c = x->c;
     bool statistics = c->problem.statistics;
+    if (c->problem.unnormalised && isfinite(c->args.reference[x->index]))
+        attn_ref_row_refer(&x->row, &c->problem, &c->args, (double)c->args.reference[x->index]);
     row_bounds_compute(&x->bounds, &x->row, &c->problem, &c->args);
+    if (c->problem.unnormalised && x->bounds.max_score >= 1) /* only their size is known */
+        attn_ref_row_refer(&x->row, &c->problem, &c->args, x->row.max_score);
     bool known = !x->bounds.overflowing && !x->bounds.poisoned && !x->bounds.blind;
     x->record->rows++;
     for (int64_t j = 0; j < x->row.keys; j++) {
@@ -287,6 +316,8 @@ static void check_row(struct comparison *x)
     if (c->args.lse_with_sink)
         record_check(x->record, "lse_with_sink", (double)c->args.lse_with_sink[x->index],
                      x->row.lse_with_sink, x->bounds.lse_with_sink, x->where);
+    if (c->problem.unnormalised)
+        check_reference(x);
     if (statistics)
         check_row_statistics(x);
     if (statistics && c->wanted.set & ATTN_STAT_TOP_KEYS)

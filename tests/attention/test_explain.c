@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "attention/guarded.h"
+#include "attn/rotary.h"
 #include "attn/scores.h"
 #include "attn/stats.h"
 
@@ -241,6 +242,15 @@ static void test_words(void **state)
     expect(&other, "packing: ", "it alone reads them");
     other.queries = 4;
     expect(&other, "packing: ", "queries read keys and values where they lie");
+    assert_null(line(all = explain(&other), "few queries: "));
+    free(all);
+    const attn_rotary rotary = attn_rotary_init(64);
+    other.rotary = &rotary;
+    expect(&other, "few queries: ", "the rotary embedding turns keys while they are packed");
+    expect(&other, "packing: ", "it alone reads them");
+    other.rotary = NULL;
+    other.head_size = 63;
+    expect(&other, "few queries: ", "in place head_size must be a multiple of");
     p.batch = 200;
     p.heads = p.kv_heads = 8;
     expect(&p, "packing: ", "of 1600 kv heads at a time (64 MiB");

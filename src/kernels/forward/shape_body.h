@@ -12,14 +12,18 @@ static void softcap(float *scores, int count, float cap)
         vf_store(scores + j, vf_tanh(vf_load(scores + j) / cap) * cap);
 }
 
+/* -inf may rise as well: its pair is marked as hidden, and gets its -inf back. NaN stays, in this order. */
 INLINE void add_bias_as(float *scores, int count, const void *bias, float unit,
                         const attn_dtype dtype)
 {
+    const vf most = vf_set(ATTN_SCORE_MOST), least = vf_set(-ATTN_SCORE_MOST);
     int j = 0;
-    for (; j + LANES <= count; j += LANES)
-        vf_store(scores + j, vf_load(scores + j) + vf_load_as(bias, j, dtype) * unit);
+    for (; j + LANES <= count; j += LANES) {
+        const vf b = vf_min(most, vf_max(least, vf_load_as(bias, j, dtype)));
+        vf_store(scores + j, vf_load(scores + j) + b * unit);
+    }
     for (; j < count; j++)
-        scores[j] += load_as(bias, j, dtype) * unit;
+        scores[j] += attn_score_within(load_as(bias, j, dtype)) * unit;
 }
 
 static void add_bias(float *scores, int count, const void *bias, attn_dtype dtype, float unit)

@@ -75,7 +75,15 @@ INLINE vf vf_max(vf a, vf b)
 
 INLINE vf vf_min(vf a, vf b)
 {
-    return -vf_max(-a, -b);
+#if ATTN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif ATTN_VECTOR_BYTES == 32 && defined(__AVX__)
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#elif ATTN_VECTOR_BYTES == 16 && defined(__SSE__)
+    return (vf)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return vf_select(a < b, a, b);
+#endif
 }
 
 INLINE vf vf_abs(vf x)
