@@ -322,8 +322,17 @@ static void test_errors(void **state)
     promised.query_documents = m.query_documents;
     expect(&problem, ATTN_ERR_VALUE, "problem.scores.constant.query_documents");
     promised.query_documents = NULL;
+    /* a ragged mask of no keys is empty, whatever the tensors have room for */
+    attn_problem none = problem;
+    promised.query_documents = NULL;
+    promised.mask = NULL;
+    none.lengths = ATTN_LENGTHS_RAGGED_I32;
+    none.keys = 0, none.total_keys = 9, none.total_queries = QUERIES;
     attn_plan *plan;
     attn_error error;
+    assert_int_equal(attn_plan_create(&plan, &none, &error), ATTN_OK);
+    attn_plan_destroy(plan);
+    promised.mask = m.bytes;
     assert_int_equal(attn_plan_create(&plan, &problem, &error), ATTN_OK);
     attn_args args = attn_args_init(&problem);
     args.batch = args.queries = args.keys = 0;

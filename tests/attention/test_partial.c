@@ -276,12 +276,32 @@ static void test_errors(void **state)
     inputs_destroy(&in);
 }
 
+/* Scores so large that their rounding is more than f32's exponent can tell: sums and outputs stay within
+ * [1, n 2^8] weights of the reference, and lse is still told by them. */
+static void test_giant_scores(void **state)
+{
+    (void)state;
+    for (int power = 2; power <= 18; power++) {
+        struct inputs in = inputs_create((uint64_t)power, ldexp(1, 3 * power));
+        struct result *raw = run(&in, true, 0, KEYS);
+        for (int64_t row = 0; row < ROWS; row++) {
+            double sum = (double)raw->sum[row], lse = (double)raw->lse[row];
+            assert_true(sum > 0.5 && sum < 256.0 * KEYS);
+            near((double)raw->reference[row] + log(sum), lse, u * (fabs(lse) + 2), "lse", row);
+            for (int c = 0; c < SIZE_V; c++)
+                assert_true(isfinite(raw->o[row * SIZE_V + c]));
+        }
+        free(raw);
+        inputs_destroy(&in);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_forms), cmocka_unit_test(test_reference),
-        cmocka_unit_test(test_parts),      cmocka_unit_test(test_sinks),
-        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_giant_scores), cmocka_unit_test(test_both_forms),
+        cmocka_unit_test(test_reference),    cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_sinks),        cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
