@@ -47,7 +47,7 @@ typedef struct attn_kv_layout {
 
 /* Keys in one pool [pages, kv_heads, page_size, head_size] and values in another like it: the order that
  * vLLM and FlashInfer call HND. Scales, where the type has them, lie [pages, kv_heads, page_size] (INT8) or
- * [pages, kv_heads, page_size, head_size / group] (INT4; groups of 32, or the head size if that is less). */
+ * [pages, kv_heads, page_size, head_size / group] (INT4; the largest even group up to 32 that divides). */
 static inline attn_kv_layout attn_kv_layout_init(attn_dtype dtype, int64_t kv_heads,
                                                  int64_t page_size, int64_t head_size)
 {
@@ -61,8 +61,10 @@ static inline attn_kv_layout attn_kv_layout_init(attn_dtype dtype, int64_t kv_he
     layout.k_stride[2] = layout.v_stride[2] = head_size;
     int64_t scales = dtype == ATTN_INT8 ? 1 : 0;
     if (dtype == ATTN_INT4) {
-        layout.group = head_size < 32 ? head_size : 32;
-        scales = head_size / (layout.group > 0 ? layout.group : 1);
+        layout.group = 32;
+        while (layout.group > 2 && head_size % layout.group != 0)
+            layout.group -= 2;
+        scales = head_size / layout.group;
     }
     layout.k_scale_stride[0] = layout.v_scale_stride[0] = kv_heads * page_size * scales;
     layout.k_scale_stride[1] = layout.v_scale_stride[1] = page_size * scales;
@@ -101,6 +103,15 @@ static inline attn_kv_view attn_kv_view_init(void)
     view.struct_size = sizeof view;
     return view;
 }
+
+/* Whether a table may be read: strides and addresses, pointers, and every entry of indptr, indices,
+ * last_page_len, first_page_begin and positions, for `batch` sequences of at most `keys` keys. attn_run asks
+ * the same of args.cache. Allocates nothing; time is that of the table (and of the positions).
+ *
+ * Errors: NULL, STRUCT_SIZE, SHAPE, STRIDE, DTYPE, ALIGNMENT, VALUE, OVERFLOW. */
+ATTN_API attn_status attn_kv_view_check(const attn_kv_layout *layout, const attn_kv_view *view,
+                                        int64_t batch, int64_t keys, int64_t kv_heads,
+                                        int64_t head_size, int64_t head_size_v, attn_error *error);
 
 #ifdef __cplusplus
 }
