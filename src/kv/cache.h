@@ -22,7 +22,7 @@ struct attn_kv_line {
     bool copies;    /* room was counted for a copy of its last page in use (room.c) */
     int64_t slots;  /* in use, from the beginning of the first page */
     int64_t begin;  /* of those, gone; 0 where positions are kept */
-    int64_t first;  /* where slot 0 stands; where positions are kept, not used */
+    int64_t first;  /* where slot 0 stands; 0 where positions are kept */
     int64_t length; /* where the next token will stand */
     int64_t gone;   /* what stands in [sinks, gone) may have been let go of */
 };

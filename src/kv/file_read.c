@@ -199,10 +199,10 @@ static attn_status check_line(const struct reader *r, const struct attn_kv_store
                  in->length <= INT32_MAX && in->gone >= 0 && in->gone <= in->length &&
                  in->begin >= 0 && in->begin <= in->slots && in->begin < page_size &&
                  in->first >= 0 && in->first <= INT32_MAX;
-    if (sound && !store->layout.positions)
-        sound = in->first + in->slots == in->length;
+    if (sound)
+        sound = store->layout.positions ? in->first == 0 : in->first + in->slots == in->length;
     if (sound && store->window == 0)
-        sound = in->gone == 0 && in->begin == 0 && in->first == 0;
+        sound = in->gone == 0 && in->first == 0;
     if (sound && !rolls)
         sound = in->begin == 0;
     if (sound && rolls)

@@ -59,7 +59,7 @@ static void take_back(struct attn_kv_store *store, struct attn_kv_line *line, in
     line->gone = attn_int64_min(line->gone, length);
     if (line->slots == line->begin) { /* no row is left: nothing but where the next one stands */
         line->slots = line->begin = 0;
-        line->first = length;
+        line->first = store->pool.positions ? 0 : length;
     }
     attn_kv_line_cut(store, line, attn_kv_line_used(store, line));
 }
