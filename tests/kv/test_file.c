@@ -102,7 +102,7 @@ static bool is_empty(attn_kv *kv)
     attn_kv_get_usage(kv, -1, &usage, NULL);
     for (int layer = 0; layer < LAYERS; layer++)
         for (int s = 0; s < SEQUENCES; s++)
-            if (attn_kv_length(kv, layer, s) != 0 || attn_kv_keys(kv, layer, s) != 0)
+            if (attn_kv_length(kv, layer, s) > 0 || attn_kv_keys(kv, layer, s) > 0)
                 return false;
     return usage.pages_used == 0;
 }
