@@ -188,13 +188,45 @@ static void test_window(void **state)
     }
 }
 
+/* Back among the sinks, a window begins anew: what comes then has not been let go of. */
+static void test_back_to_sinks(void **state)
+{
+    (void)state;
+    static float x[2];
+    attn_kv_layer layer = attn_kv_layer_init(ATTN_F32, 1, 2, 4);
+    layer.window = 50;
+    layer.sinks = 20;
+    attn_kv *kv = create(&layer, 1000, 1);
+    for (int n = 0; n < 300; n++)
+        append(kv, x, 1, 2);
+    assert_int_equal(attn_kv_truncate(kv, 0, 10, NULL), ATTN_OK);
+    for (int n = 0; n < 60; n++)
+        append(kv, x, 1, 2);
+    assert_int_equal(attn_kv_length(kv, 0, 0), 70);
+    assert_int_equal(attn_kv_keys(kv, 0, 0), 70);
+    attn_kv_destroy(kv);
+}
+
+/* A window of nearly all that a sequence may have, begun in the middle of a page. */
+static void test_wide_window(void **state)
+{
+    (void)state;
+    static float x[2];
+    attn_kv_layer layer = attn_kv_layer_init(ATTN_F32, 1, 2, 16);
+    layer.window = 31;
+    attn_kv *kv = create(&layer, 32, 1);
+    for (int n = 0; n < 200; n++)
+        append(kv, x, 1, 2);
+    assert_int_equal(attn_kv_keys(kv, 0, 0), 31);
+    attn_kv_destroy(kv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_floats),
-        cmocka_unit_test(test_quantised),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_floats),        cmocka_unit_test(test_quantised),
+        cmocka_unit_test(test_hostile),       cmocka_unit_test(test_window),
+        cmocka_unit_test(test_back_to_sinks), cmocka_unit_test(test_wide_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
