@@ -26,7 +26,7 @@ double attn_ref_logit(const attn_problem *problem, const double *query, const do
 /* Forget the keys that are known, unless they are of this sequence and kv head. */
 static void know_keys(attn_ref_row *row, const attn_args *args, int64_t batch, int64_t head)
 {
-    if (row->known_of == args->k && row->known_batch == batch && row->known_head == head)
+    if (args->k && row->known_of == args->k && row->known_batch == batch && row->known_head == head)
         return;
     row->known_of = args->k, row->known_batch = batch, row->known_head = head;
     for (int64_t j = 0; j < args->keys; j++)
@@ -93,12 +93,9 @@ void attn_ref_row_refer(attn_ref_row *row, const attn_problem *problem, const at
             continue;
         double e = exp(row->score[j] - reference);
         row->sum += e;
-        if (!args->v)
-            continue;
-        const void *v =
-            attn_ref_value_vector(problem, args, row->batch, kv_head(problem, row->head), j);
-        for (int64_t d = 0; d < problem->head_size_v; d++)
-            row->o[d] += e * attn_ref_value(v, problem->v.dtype, d);
+        for (int64_t d = 0; d < problem->head_size_v && (args->v || args->cache); d++)
+            row->o[d] += e * attn_ref_value_element(problem, args, row->batch,
+                                                    kv_head(problem, row->head), j, d);
     }
 }
 
@@ -107,13 +104,12 @@ static void weighted_values(attn_ref_row *row, const attn_problem *problem, cons
 {
     for (int64_t d = 0; d < problem->head_size_v; d++)
         row->o[d] = 0;
-    for (int64_t j = 0; j < row->keys && args->v; j++) {
+    for (int64_t j = 0; j < row->keys && (args->v || args->cache); j++) {
         if (!row->visible[j])
             continue;
-        const void *v =
-            attn_ref_value_vector(problem, args, row->batch, kv_head(problem, row->head), j);
         for (int64_t d = 0; d < problem->head_size_v; d++)
-            row->o[d] += row->weight[j] * attn_ref_value(v, problem->v.dtype, d);
+            row->o[d] += row->weight[j] * attn_ref_value_element(problem, args, row->batch,
+                                                                 kv_head(problem, row->head), j, d);
     }
     for (int64_t d = 0; d < problem->head_size_v; d++)
         row->o[d] *= row->share;
@@ -122,7 +118,7 @@ static void weighted_values(attn_ref_row *row, const attn_problem *problem, cons
 void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const attn_args *args,
                           int64_t batch, int64_t head, int64_t query)
 {
-    const bool ragged = problem->lengths >= ATTN_LENGTHS_RAGGED_I32;
+    const bool ragged = problem->lengths >= ATTN_LENGTHS_RAGGED_I32 || problem->cache;
     const bool function = problem->scores && problem->scores->function;
     row->batch = batch, row->head = head, row->query = query;
     row->position = attn_ref_position(problem, args, batch, query);

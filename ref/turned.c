@@ -17,13 +17,10 @@ int64_t attn_ref_key_turn(const attn_problem *problem, const attn_args *args, in
                                : key;
 }
 
-/* Channels that do not turn are copied; pairs are replaced one by one. */
-static void channels_of(const attn_problem *problem, const void *vector, attn_dtype dtype,
-                        int64_t position, double *channels)
+/* Pairs are replaced one by one; channels that do not turn stay. */
+static void turn(const attn_problem *problem, int64_t position, double *channels)
 {
     const attn_rotary *rotary = problem->rotary;
-    for (int64_t d = 0; d < problem->head_size; d++)
-        channels[d] = attn_ref_value(vector, dtype, d);
     if (rotary)
         attn_ref_rotary_row(rotary, rotary->size, position, channels, channels);
 }
@@ -31,13 +28,16 @@ static void channels_of(const attn_problem *problem, const void *vector, attn_dt
 void attn_ref_query_channels(const attn_problem *problem, const attn_args *args, int64_t batch,
                              int64_t head, int64_t query, double *channels)
 {
-    channels_of(problem, attn_ref_query_vector(problem, args, batch, head, query), problem->q.dtype,
-                attn_ref_query_turn(problem, args, batch, query), channels);
+    const void *vector = attn_ref_query_vector(problem, args, batch, head, query);
+    for (int64_t d = 0; d < problem->head_size; d++)
+        channels[d] = attn_ref_value(vector, problem->q.dtype, d);
+    turn(problem, attn_ref_query_turn(problem, args, batch, query), channels);
 }
 
 void attn_ref_key_channels(const attn_problem *problem, const attn_args *args, int64_t batch,
                            int64_t kv_head, int64_t key, double *channels)
 {
-    channels_of(problem, attn_ref_key_vector(problem, args, batch, kv_head, key), problem->k.dtype,
-                attn_ref_key_turn(problem, args, batch, key), channels);
+    for (int64_t d = 0; d < problem->head_size; d++)
+        channels[d] = attn_ref_key_element(problem, args, batch, kv_head, key, d);
+    turn(problem, attn_ref_key_turn(problem, args, batch, key), channels);
 }

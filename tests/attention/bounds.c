@@ -318,10 +318,9 @@ static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const a
     int64_t kv_head = row->head / (p->heads / p->kv_heads);
     for (int64_t d = 0; d < p->head_size_v; d++)
         b->o[d] = 0;
-    for (int64_t j = 0; j < b->keys && args->v; j++) {
+    for (int64_t j = 0; j < b->keys && (args->v || args->cache); j++) {
         if (!row->visible[j])
             continue;
-        const void *v = attn_ref_value_vector(p, args, row->batch, kv_head, j);
         double weight = row->weight[j], off = b->weight[j];
         if (p->unnormalised) {
             off = free_growth(b, log_weight(row, j), row->sum, b->score[j] + 2 * exp_error + 4 * u);
@@ -331,7 +330,7 @@ static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const a
         if (b->pairs)
             factor += 0x1p-8 * (weight + off) + 0x1p-126;
         for (int64_t d = 0; d < p->head_size_v; d++) {
-            double x = fabs(attn_ref_value(v, p->v.dtype, d));
+            double x = fabs(attn_ref_value_element(p, args, row->batch, kv_head, j, d));
             double lost = b->pairs ? (is_subnormal(x, 0) ? weight * x : 0) + 0x1p-125 : 0x1p-147;
             b->o[d] += isfinite(x) && x * 0x1p8 * (double)b->keys > (double)FLT_MAX
                            ? INFINITY

@@ -1,0 +1,91 @@
+/* Whether a cache can be served here, and that a run's arguments say nothing against its table; layouts and
+ * tables themselves are checked by the room of caches. */
+#include "plan/cache.h"
+
+#include <inttypes.h>
+
+#include <attn/scores.h>
+#include <attn/stats.h>
+
+#include "kv/layout.h"
+#include "plan/plan.h"
+
+/* What a cache cannot serve. */
+static attn_status check_options(const attn_problem *p, attn_error *error)
+{
+    const uint32_t wanted = p->statistics ? p->statistics->set : 0;
+    const uint32_t placed = ATTN_STAT_MASS_SELF | ATTN_STAT_MASS_PREVIOUS | ATTN_STAT_MASS_NEXT |
+                            ATTN_STAT_MASS_FIRST | ATTN_STAT_MASS_LOCAL | ATTN_STAT_DISTANCE_MEAN |
+                            ATTN_STAT_DISTANCE_SD;
+    const uint32_t swept = ATTN_STAT_COLUMN_MASS | ATTN_STAT_COLUMN_VIEWERS | ATTN_STAT_WEIGHTS |
+                           ATTN_STAT_PAIRS | ATTN_STAT_MASS_SEGMENTS;
+    if (p->rotary)
+        return attn_fail(error, ATTN_ERR_VALUE,
+                         "problem.rotary is given beside problem.cache; keys of a cache are turned "
+                         "before they are stored, it must be NULL");
+    if (wanted & swept)
+        return attn_fail(
+            error, ATTN_ERR_VALUE,
+            "problem.statistics.set is 0x%" PRIx32
+            "; over a cache it may not hold COLUMN_MASS, COLUMN_VIEWERS, WEIGHTS, PAIRS "
+            "or MASS_SEGMENTS",
+            wanted);
+    if (p->cache->positions && (wanted & placed))
+        return attn_fail(error, ATTN_ERR_VALUE,
+                         "problem.statistics.set is 0x%" PRIx32
+                         "; over a cache with positions it may not hold MASS_SELF to MASS_LOCAL or "
+                         "distances",
+                         wanted);
+    if (p->scores && p->scores->constant)
+        return attn_fail(error, ATTN_ERR_VALUE,
+                         "problem.scores.constant is given beside problem.cache, whose lengths "
+                         "change; it must be NULL");
+    if (p->total_keys != 0)
+        return attn_fail(error, ATTN_ERR_SHAPE,
+                         "problem.total_keys is %" PRId64
+                         "; with problem.cache, whose table tells lengths, it must be 0",
+                         p->total_keys);
+    return ATTN_OK;
+}
+
+static struct attn_kv_shape shape_of(const attn_problem *p)
+{
+    return (struct attn_kv_shape){p->kv_heads, p->head_size, p->head_size_v};
+}
+
+attn_status attn_cache_check(const attn_problem *p, attn_error *error)
+{
+    const struct attn_kv_shape shape = shape_of(p);
+    attn_status status = attn_kv_layout_check("problem.cache", p->cache, &shape, error);
+    return status ? status : check_options(p, error);
+}
+
+attn_status attn_cache_args_check(const struct attn_plan *plan, const attn_args *args,
+                                  attn_error *error)
+{
+    const attn_kv_view *view = args->cache;
+    if (!plan->cached)
+        return !view
+                   ? ATTN_OK
+                   : attn_fail(error, ATTN_ERR_VALUE,
+                               "args.cache is given, but the plan was made without problem.cache; "
+                               "it must be NULL");
+    if (!view)
+        return attn_fail(error, ATTN_ERR_NULL,
+                         "args.cache is NULL; the plan was made with problem.cache");
+    const struct {
+        const char *name;
+        const void *pointer;
+    } none[] = {{"k", args->k},
+                {"v", args->v},
+                {"key_lengths", args->key_lengths},
+                {"cu_seqlens_k", args->cu_seqlens_k}};
+    for (int i = 0; i < 4; i++)
+        if (none[i].pointer)
+            return attn_fail(error, ATTN_ERR_VALUE,
+                             "args.%s is given, but keys are in a cache; it must be NULL",
+                             none[i].name);
+    const struct attn_kv_shape shape = shape_of(&plan->problem);
+    return attn_kv_table_check("args.cache", &plan->cache, view, args->batch, args->keys, &shape,
+                               error);
+}
