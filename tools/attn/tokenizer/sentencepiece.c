@@ -34,8 +34,8 @@ static int32_t join(const struct merging *m, const struct merging_symbol *left,
 }
 
 /* A symbol that is no token: its bytes, or the unknown token, which swallows its likes. */
-static bool add_unspelled(const struct work *w, const struct merging_symbol *s, size_t begin, size_t end,
-                          size_t first_token, struct token_sink *sink)
+static bool add_unspelled(const struct work *w, const struct merging_symbol *s, size_t begin,
+                          size_t end, size_t first_token, struct token_sink *sink)
 {
     const struct tokenizer *t = w->t;
     const unsigned char *bytes = (const unsigned char *)w->spelled + s->begin;
