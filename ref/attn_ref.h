@@ -12,6 +12,7 @@
 #define ATTN_REF_H
 
 #include "attn/attn.h"
+#include "attn/kv.h"
 #include "attn/scores.h"
 #include "attn/stats.h"
 
@@ -80,6 +81,12 @@ int64_t attn_ref_key_place(const attn_problem *problem, const attn_args *args, i
                            int64_t key);
 int64_t attn_ref_query_place(const attn_problem *problem, const attn_args *args, int64_t batch,
                              int64_t query);
+
+/* Caches: how many keys the table gives a sequence; where a key stands (its index, without a cache that
+ * says otherwise). */
+int64_t attn_ref_cached_keys(const attn_problem *problem, const attn_args *args, int64_t batch);
+int64_t attn_ref_key_stands(const attn_problem *problem, const attn_args *args, int64_t batch,
+                            int64_t key);
 
 int64_t attn_ref_position(const attn_problem *problem, const attn_args *args, int64_t batch,
                           int64_t query);
@@ -152,6 +159,12 @@ const void *attn_ref_value_vector(const attn_problem *problem, const attn_args *
                                   int64_t kv_head, int64_t key);
 void *attn_ref_output_vector(const attn_problem *problem, const attn_args *args, int64_t batch,
                              int64_t head, int64_t query);
+
+/* One element of a key or value, of a tensor or of a cache, with all scales of quantised ones. */
+double attn_ref_key_element(const attn_problem *problem, const attn_args *args, int64_t batch,
+                            int64_t kv_head, int64_t key, int64_t channel);
+double attn_ref_value_element(const attn_problem *problem, const attn_args *args, int64_t batch,
+                              int64_t kv_head, int64_t key, int64_t channel);
 
 /* The whole call: o, lse and every statistic that is set, each rounded once. */
 attn_status attn_ref_forward(const attn_problem *problem, const attn_args *args);

@@ -31,6 +31,8 @@ attn_ref_span attn_ref_queries(const attn_problem *problem, const attn_args *arg
 
 attn_ref_span attn_ref_keys(const attn_problem *problem, const attn_args *args, int64_t batch)
 {
+    if (problem->cache)
+        return (attn_ref_span){0, attn_ref_cached_keys(problem, args, batch)};
     return span(problem, args->keys, args->key_lengths, args->cu_seqlens_k, batch);
 }
 
@@ -44,8 +46,8 @@ int64_t attn_ref_query_place(const attn_problem *problem, const attn_args *args,
 int64_t attn_ref_key_place(const attn_problem *problem, const attn_args *args, int64_t batch,
                            int64_t key)
 {
-    return is_ragged(problem) ? attn_ref_keys(problem, args, batch).first + key
-                              : batch * args->keys + key;
+    return is_ragged(problem) && !problem->cache ? attn_ref_keys(problem, args, batch).first + key
+                                                 : batch * args->keys + key;
 }
 
 /* [B, Hq, Nq], or [Hq, total queries] */
@@ -62,7 +64,7 @@ int64_t attn_ref_row_index(const attn_problem *problem, const attn_args *args, i
 int64_t attn_ref_key_index(const attn_problem *problem, const attn_args *args, int64_t batch,
                            int64_t head, int64_t key)
 {
-    if (is_ragged(problem))
+    if (is_ragged(problem) && !problem->cache)
         return head * border(problem, args->cu_seqlens_k, args->batch) +
                attn_ref_key_place(problem, args, batch, key);
     return (batch * problem->heads + head) * args->keys + key;

@@ -19,10 +19,10 @@ double attn_ref_logit(const attn_problem *problem, const attn_args *args, int64_
                       int64_t head, int64_t query, int64_t key)
 {
     const void *q = attn_ref_query_vector(problem, args, batch, head, query);
-    const void *k = attn_ref_key_vector(problem, args, batch, kv_head(problem, head), key);
     double dot = 0;
     for (int64_t d = 0; d < problem->head_size; d++)
-        dot += attn_ref_value(q, problem->q.dtype, d) * attn_ref_value(k, problem->k.dtype, d);
+        dot += attn_ref_value(q, problem->q.dtype, d) *
+               attn_ref_key_element(problem, args, batch, kv_head(problem, head), key, d);
     return attn_ref_scale(problem) * dot;
 }
 
@@ -68,13 +68,12 @@ static void weighted_values(attn_ref_row *row, const attn_problem *problem, cons
 {
     for (int64_t d = 0; d < problem->head_size_v; d++)
         row->o[d] = 0;
-    for (int64_t j = 0; j < row->keys && args->v; j++) {
+    for (int64_t j = 0; j < row->keys && (args->v || args->cache); j++) {
         if (!row->visible[j])
             continue;
-        const void *v =
-            attn_ref_value_vector(problem, args, row->batch, kv_head(problem, row->head), j);
         for (int64_t d = 0; d < problem->head_size_v; d++)
-            row->o[d] += row->weight[j] * attn_ref_value(v, problem->v.dtype, d);
+            row->o[d] += row->weight[j] * attn_ref_value_element(problem, args, row->batch,
+                                                                 kv_head(problem, row->head), j, d);
     }
     for (int64_t d = 0; d < problem->head_size_v; d++)
         row->o[d] *= row->share;
@@ -83,7 +82,7 @@ static void weighted_values(attn_ref_row *row, const attn_problem *problem, cons
 void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const attn_args *args,
                           int64_t batch, int64_t head, int64_t query)
 {
-    const bool ragged = problem->lengths >= ATTN_LENGTHS_RAGGED_I32;
+    const bool ragged = problem->lengths >= ATTN_LENGTHS_RAGGED_I32 || problem->cache;
     const bool function = problem->scores && problem->scores->function;
     row->batch = batch, row->head = head, row->query = query;
     row->position = attn_ref_position(problem, args, batch, query);

@@ -25,7 +25,8 @@ double attn_ref_alibi(const attn_problem *problem, const attn_args *args, int64_
 {
     if (!problem->scores || !problem->scores->alibi)
         return 0;
-    int64_t distance = attn_ref_position(problem, args, batch, query) - key;
+    int64_t distance = attn_ref_position(problem, args, batch, query) -
+                       attn_ref_key_stands(problem, args, batch, key);
     return -(double)args->scores->alibi_slopes[head] * fabs((double)distance);
 }
 

@@ -12,9 +12,12 @@ int64_t attn_ref_position(const attn_problem *problem, const attn_args *args, in
         return query + args->query_offset[batch];
     case ATTN_BOTTOM_RIGHT:
     default:
-        return query + attn_ref_keys(problem, args, batch).length -
-               attn_ref_queries(problem, args, batch).length;
+        break;
     }
+    /* the last query stands where the last key does */
+    int64_t keys = attn_ref_keys(problem, args, batch).length;
+    int64_t last = keys > 0 ? attn_ref_key_stands(problem, args, batch, keys - 1) : -1;
+    return query + last + 1 - attn_ref_queries(problem, args, batch).length;
 }
 
 static attn_window window_of(const attn_problem *problem, const attn_args *args, int64_t head)
@@ -55,10 +58,11 @@ bool attn_ref_visible(const attn_problem *problem, const attn_args *args, int64_
         key >= attn_ref_keys(problem, args, batch).length)
         return false; /* padding */
     int64_t position = attn_ref_position(problem, args, batch, query);
+    int64_t stands = attn_ref_key_stands(problem, args, batch, key);
     attn_window window = window_of(problem, args, head);
-    bool in_prefix_lm = key < prefix_lm_of(problem, args, batch, head);
-    bool causal = !problem->causal || key <= position;
-    bool near = key < window.prefix || within_window(window, position, key);
+    bool in_prefix_lm = stands < prefix_lm_of(problem, args, batch, head);
+    bool causal = !problem->causal || stands <= position;
+    bool near = stands < window.prefix || within_window(window, position, stands);
     return (in_prefix_lm || (causal && near)) && !excluded(problem, args, batch, head, key) &&
            attn_ref_scores_allow(problem, args, batch, head, query, key);
 }

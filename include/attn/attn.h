@@ -90,6 +90,8 @@ typedef enum attn_dtype {
     ATTN_F32 = 1,
     ATTN_BF16 = 2,
     ATTN_F16 = 3,
+    ATTN_INT8 = 4, /* caches only (attn/kv.h) */
+    ATTN_INT4 = 5, /* caches only */
 } attn_dtype;
 
 /* How a tensor [B, H, N, D] lies in memory: element (b, h, n, d) is at
@@ -151,6 +153,8 @@ struct attn_statistics;        /* attn/stats.h */
 struct attn_rotary;            /* attn/rotary.h */
 struct attn_scores;            /* attn/scores.h */
 struct attn_scores_args;       /* attn/scores.h */
+struct attn_kv_layout;         /* attn/kv.h */
+struct attn_kv_view;           /* attn/kv.h */
 
 /* Score of query i and key j, in this order: u = scale * q_i.k_j; s = softcap * tanh(u / softcap); bias,
  * ALiBi, the caller's function (attn/scores.h); then the masks, which combine: j is visible if
@@ -217,6 +221,16 @@ typedef struct attn_problem {
 
     /* Telemetry out of the same pass; NULL (default) = none. Read when planning, then not needed. */
     const struct attn_statistics_wanted *statistics;
+
+    /* Keys and values are read from a cache (attn/kv.h), which says where they are at each run (args.cache):
+     * k and v above are ignored, args.k and args.v are NULL, and so are key_lengths and cu_seqlens_k, for
+     * the page table tells how many keys a sequence has; `keys` is the most of one sequence, total_keys 0.
+     * Arrays of keys are [B, Hq, Nk] of args.keys, in ragged batches too. q may have any dtype,
+     * whatever the cache's. Sequences of few queries are decoded: all query heads of a kv head in one
+     * pass over its pages, cut into chunks of a fixed number of keys that are merged in order. The same
+     * bits whatever the pages, the batch and the threads. NULL (default) = no cache. Read when planning,
+     * then not needed. */
+    const struct attn_kv_layout *cache;
 } attn_problem;
 
 /* A problem with every default: f32, contiguous [B, H, N, D], Dv = Dk, no mask. */
@@ -326,6 +340,7 @@ typedef struct attn_args {
 
     const struct attn_scores_args *scores;    /* with problem.scores, else NULL */
     const struct attn_statistics *statistics; /* with problem.statistics, else NULL */
+    const struct attn_kv_view *cache;         /* with problem.cache, else NULL */
 } attn_args;
 
 /* Arguments with the plan's maxima as lengths and every pointer NULL. */

@@ -204,6 +204,16 @@ static void extremes(const float *scores, const uint8_t *visible, int first, int
     }
 }
 
+/* ALiBi where keys stand elsewhere than their index says. */
+static void add_distances(const struct attn_mask *mask, float *scores, int64_t position,
+                          int64_t key_begin, int first, int last, float slope)
+{
+    for (int j = first; j < last; j++) {
+        int64_t distance = position - attn_mask_position(mask, key_begin + j);
+        scores[j] += slope * (float)(distance < 0 ? -distance : distance);
+    }
+}
+
 /* Everything before the caller's function, on one row's hull. */
 static void shape_row(const struct attn_block *block, const struct attn_run_state *run,
                       const struct attn_shape *shape, float *scores, int row, int first, int last)
@@ -219,7 +229,10 @@ static void shape_row(const struct attn_block *block, const struct attn_run_stat
         const char *bias = (const char *)c->bias + at * attn_dtype_size(c->bias_dtype);
         plan->kernels->add_bias(scores + first, end - first, bias, c->bias_dtype, log2_e);
     }
-    if (shape->slope != 0.0f)
+    if (shape->slope != 0.0f && shape->mask.stands.positions)
+        add_distances(&shape->mask, scores, query + shape->mask.offset, block->key_begin, first,
+                      end, shape->slope);
+    else if (shape->slope != 0.0f)
         plan->kernels->add_distance(scores + first, last - first,
                                     query + shape->mask.offset - block->key_begin - first,
                                     shape->slope);
@@ -405,15 +418,17 @@ static void multiply_in_place(const struct attn_block *block, const struct attn_
     plan->kernels->scores_in_place(&call);
 }
 
-bool attn_block_scores(struct attn_block *block, const struct attn_run_state *run,
-                       const struct attn_place *place, const struct attn_shape *shape,
-                       struct attn_scratch *scratch, int64_t key_block, bool measure)
+bool attn_block_judge(struct attn_block *block, const struct attn_run_state *run,
+                      const struct attn_place *place, const struct attn_shape *shape,
+                      struct attn_scratch *scratch, int64_t key_block)
 {
     const struct attn_plan *plan = run->plan;
     block->key_begin = key_block * plan->block_keys;
     block->keys = (int)attn_int64_min(plan->block_keys, place->keys - block->key_begin);
     block->marked = false;
-    block->tile = attn_tile_worked(plan, judge(block, plan, shape), block->keys);
+    block->tile = judge(block, plan, shape);
+    block->all_seen = block->tile == ATTN_TILE_FULL;
+    block->tile = attn_tile_worked(plan, block->tile, block->keys);
     if (block->tile == ATTN_TILE_SKIP)
         return false;
     if (block->tile == ATTN_TILE_FULL) {
@@ -423,14 +438,29 @@ bool attn_block_scores(struct attn_block *block, const struct attn_run_state *ru
         if (plan->shaped)
             mark_block(block, plan, shape, scratch);
     }
+    return true;
+}
 
+void attn_block_finish(struct attn_block *block, const struct attn_run_state *run,
+                       const struct attn_place *place, const struct attn_shape *shape,
+                       struct attn_scratch *scratch, bool measure)
+{
+    if (run->plan->shaped)
+        finish_shaped(block, run, place, shape, scratch, measure);
+    else
+        finish_scores(block, run, &shape->mask, scratch, measure && run->plan->extras.logits);
+}
+
+bool attn_block_scores(struct attn_block *block, const struct attn_run_state *run,
+                       const struct attn_place *place, const struct attn_shape *shape,
+                       struct attn_scratch *scratch, int64_t key_block, bool measure)
+{
+    if (!attn_block_judge(block, run, place, shape, scratch, key_block))
+        return false;
     if (place->packing == ATTN_PACK_NOTHING)
         multiply_in_place(block, run, place, scratch);
     else
         multiply_packed(block, run, place, scratch);
-    if (plan->shaped)
-        finish_shaped(block, run, place, shape, scratch, measure);
-    else
-        finish_scores(block, run, &shape->mask, scratch, measure && plan->extras.logits);
+    attn_block_finish(block, run, place, shape, scratch, measure);
     return true;
 }

@@ -11,6 +11,8 @@ struct attn_block {
     int64_t key_begin;
     int keys;
     enum attn_tile tile;
+    bool
+        all_seen; /* every row sees every key: partial is then only what fills up the last vector */
     /* where `marked`, scratch->visible says which pairs are visible, `seen` which panels some row sees */
     bool marked;
     uint64_t seen[ATTN_BLOCK_GROUPS];
@@ -32,5 +34,14 @@ void attn_block_rows(struct attn_block *block, const struct attn_run_state *run,
 bool attn_block_scores(struct attn_block *block, const struct attn_run_state *run,
                        const struct attn_place *place, const struct attn_shape *shape,
                        struct attn_scratch *scratch, int64_t key_block, bool measure);
+
+/* The same in parts, for who makes products of his own: what the rows see of the block (false: nothing), and
+ * everything between a product and a score. row_begin, rows and groups are set before. */
+bool attn_block_judge(struct attn_block *block, const struct attn_run_state *run,
+                      const struct attn_place *place, const struct attn_shape *shape,
+                      struct attn_scratch *scratch, int64_t key_block);
+void attn_block_finish(struct attn_block *block, const struct attn_run_state *run,
+                       const struct attn_place *place, const struct attn_shape *shape,
+                       struct attn_scratch *scratch, bool measure);
 
 #endif

@@ -29,7 +29,7 @@ static struct block_values find_values(const struct attn_block *block,
         break;
     case ATTN_PACK_IN_TASK:
         values.poisoned =
-            attn_pack_values(run, place, block->key_begin, block->keys, scratch->values);
+            attn_pack_values(run, place, scratch, block->key_begin, block->keys, scratch->values);
         values.from = scratch->values;
         break;
     case ATTN_PACK_NOTHING:
@@ -209,7 +209,7 @@ void attn_task_forward(void *argument, int64_t index, int worker)
     const int64_t row_block = run->row_blocks.count - 1 - index % run->row_blocks.count;
     if (row_block == 0)
         finish_padding(run, &place, &scratch);
-    if (row_block >= place.blocks.count)
+    if (row_block >= place.blocks.count || (plan->cached && place.packing == ATTN_PACK_NOTHING))
         return;
     const int64_t row_begin = row_block * place.blocks.rows;
     const int rows = (int)attn_int64_min(place.blocks.rows, place.queries - row_begin);

@@ -1,4 +1,5 @@
 /* Packing: each key and value once per run, for all query blocks and all heads of the group. */
+#include "attention/cached.h"
 #include "attention/turned.h"
 #include "plan/lengths.h"
 
@@ -7,18 +8,28 @@ void attn_pack_keys(const struct attn_run_state *run, const struct attn_place *p
 {
     const struct attn_plan *plan = run->plan;
     const int columns = plan->kernels->columns;
+    int64_t gathered = 0;
+    if (plan->cached)
+        gathered = attn_cached_gather_keys(run, place, scratch, begin, (int)keys);
     for (int64_t key = 0; key < keys; key += columns) {
         int used = (int)attn_int64_min(columns, keys - key);
-        struct attn_rows_at from = attn_key_rows(run, place, scratch, begin + key, used, 0);
+        struct attn_rows_at from = {scratch->gathered + key * gathered, ATTN_F32, gathered};
+        if (!plan->cached)
+            from = attn_key_rows(run, place, scratch, begin + key, used, 0);
         plan->kernels->pack_keys(from.at, from.dtype, from.stride, used, plan->problem.head_size,
                                  packed + key * plan->key_steps);
     }
 }
 
 bool attn_pack_values(const struct attn_run_state *run, const struct attn_place *place,
-                      int64_t begin, int64_t keys, float *packed)
+                      struct attn_scratch *scratch, int64_t begin, int64_t keys, float *packed)
 {
     const attn_problem *p = &run->plan->problem;
+    if (run->plan->cached) {
+        int64_t stride = attn_cached_gather_values(run, place, scratch, begin, (int)keys);
+        return run->plan->kernels->pack_values(scratch->gathered, ATTN_F32, stride, keys,
+                                               p->head_size_v, packed);
+    }
     return run->plan->kernels->pack_values(attn_place_value(run, place, begin), p->v.dtype,
                                            p->v.stride[2], keys, p->head_size_v, packed);
 }
@@ -43,7 +54,7 @@ void attn_task_pack(void *argument, int64_t index, int worker)
         return;
     float *packed = run->workspace.values + pair * plan->packed_values +
                     begin / kernels->pair * plan->values.count * kernels->columns;
-    bool non_finite = attn_pack_values(run, &place, begin, keys, packed);
+    bool non_finite = attn_pack_values(run, &place, &scratch, begin, keys, packed);
     run->workspace.non_finite[pair * attn_key_blocks(plan, p->keys) + block] = non_finite;
 }
 
@@ -56,7 +67,7 @@ void attn_task_segments(void *argument, int64_t index, int worker)
     const int columns = plan->kernels->columns;
     const int64_t batch = index / run->key_blocks,
                   begin = index % run->key_blocks * plan->block_keys;
-    const struct attn_span span = attn_key_span(plan->problem.lengths, run->args, batch);
+    const struct attn_span span = attn_plan_key_span(plan, run->args, batch);
     const int64_t keys = attn_int64_min(plan->block_keys, span.length - begin);
     if (keys <= 0)
         return;

@@ -14,7 +14,7 @@ struct attn_place attn_run_sequence(const struct attn_run_state *run, int64_t ba
     place.head = head;
     place.kv_head = head / (p->heads / p->kv_heads);
     struct attn_span rows = attn_query_span(p->lengths, args, batch);
-    struct attn_span keys = attn_key_span(p->lengths, args, batch);
+    struct attn_span keys = attn_plan_key_span(plan, args, batch);
     place.queries = rows.length;
     place.keys = keys.length;
     place.blocks = attn_row_blocks(place.queries, plan->kernels->rows);
@@ -24,9 +24,11 @@ struct attn_place attn_run_sequence(const struct attn_run_state *run, int64_t ba
         place.query_origin = rows.first;
         place.key_origin = keys.first;
         place.rows_at = head * attn_query_span(p->lengths, args, args->batch).first + rows.first;
-        place.keys_at = head * attn_key_span(p->lengths, args, args->batch).first + keys.first;
+        place.keys_at = head * attn_plan_key_span(plan, args, args->batch).first + keys.first;
     } else {
         place.rows_at = (batch * p->heads + head) * args->queries;
+    }
+    if (plan->cached || !attn_is_ragged(p->lengths)) {
         place.keys_at = (batch * p->heads + head) * args->keys;
     }
     return place;
@@ -51,10 +53,30 @@ struct attn_place attn_run_place(const struct attn_run_state *run, int64_t pair,
     return place;
 }
 
+/* Where its keys stand, if not each at its index. */
+static struct attn_key_stands stands_of(const struct attn_run_state *run,
+                                        const struct attn_place *place)
+{
+    const attn_kv_view *view = run->args->cache;
+    struct attn_key_stands stands = {0};
+    if (!run->plan->cached || !run->plan->cache.positions || place->keys == 0)
+        return stands;
+    stands.positions = view->positions;
+    stands.indices = view->indices + view->indptr[place->batch];
+    stands.page_size = run->plan->cache.page_size;
+    stands.first = attn_cache_first_slot(view, place->batch);
+    return stands;
+}
+
 int64_t attn_run_offset(const struct attn_run_state *run, const struct attn_place *place)
 {
-    switch (run->plan->problem.alignment) {
+    const struct attn_plan *plan = run->plan;
+    switch (plan->problem.alignment) {
     case ATTN_BOTTOM_RIGHT:
+        if (plan->cached && plan->cache.positions && place->keys > 0) {
+            const struct attn_mask mask = {.stands = stands_of(run, place)};
+            return attn_mask_position(&mask, place->keys - 1) + 1 - place->queries;
+        }
         return place->keys - place->queries;
     case ATTN_OFFSET:
         return run->args->query_offset[place->batch];
@@ -77,6 +99,7 @@ struct attn_mask attn_run_mask(const struct attn_run_state *run, const struct at
         .causal = p->causal,
     };
     mask.offset = attn_run_offset(run, place);
+    mask.stands = stands_of(run, place);
     if (p->prefix_lm)
         mask.prefix_lm = args->prefix_lm[place->batch * args->prefix_lm_stride[0] +
                                          place->head * args->prefix_lm_stride[1]];

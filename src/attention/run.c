@@ -2,6 +2,7 @@
  * sweep a second time where asked; then the next flight. Tasks of one launch never wait for each other. */
 #include "attention/run.h"
 
+#include "attention/decode.h"
 #include "exec/exec.h"
 
 static attn_status run_flight(struct attn_run_state *run, const attn_executor *executor,
@@ -29,6 +30,25 @@ static attn_status run_flight(struct attn_run_state *run, const attn_executor *e
     return status;
 }
 
+/* The sequences of a cache that have few queries. */
+static attn_status decode(struct attn_run_state *run, const attn_executor *executor,
+                          attn_error *error)
+{
+    const struct attn_plan *plan = run->plan;
+    const attn_problem *p = &plan->problem;
+    const int64_t batch = run->args->batch;
+    const int64_t queries = attn_decoded_queries(plan, run->args->queries);
+    const int64_t chunks = attn_key_chunks(plan, run->key_blocks);
+    if (queries == 0 || p->heads == 0 || batch == 0)
+        return ATTN_OK;
+    const int64_t tiles = attn_decode_tiles(plan, queries);
+    attn_status status =
+        attn_launch(executor, batch * p->kv_heads * tiles * chunks, attn_task_decode, run, error);
+    if (!status && chunks > 1)
+        status = attn_launch(executor, batch * p->heads, attn_task_merge_chunks, run, error);
+    return status;
+}
+
 attn_status attn_run_forward(struct attn_run_state *run, const attn_executor *executor,
                              attn_error *error)
 {
@@ -42,7 +62,12 @@ attn_status attn_run_forward(struct attn_run_state *run, const attn_executor *ex
     run->scores = plan->constant_given ? &plan->constant : args->scores;
     run->statistics = plan->wanted.set != 0 ? args->statistics : NULL;
 
-    if (plan->segments.count > 0)
+    if (plan->cached)
+        status = decode(run, executor, error);
+    /* what decoding leaves: sequences of more queries, and what is behind the end of padded ones */
+    if (plan->cached && args->queries <= plan->in_place_rows && p->lengths != ATTN_LENGTHS_PADDED)
+        return status;
+    if (!status && plan->segments.count > 0)
         status =
             attn_launch(executor, args->batch * run->key_blocks, attn_task_segments, run, error);
     for (int64_t first = 0; !status && first < pairs; first += plan->flight) {

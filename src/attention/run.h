@@ -67,12 +67,16 @@ void attn_task_viewers(void *argument, int64_t index, int worker); /* B * Hq */
 void attn_task_weights(void *argument, int64_t index, int worker); /* weights_count */
 void attn_task_pair(void *argument, int64_t index, int worker);    /* pairs_count */
 
+/* Over a cache: B * Hkv * tiles of rows * chunks of keys; then B * Hq. */
+void attn_task_decode(void *argument, int64_t index, int worker);
+void attn_task_merge_chunks(void *argument, int64_t index, int worker);
+
 /* One block of keys or values of a place, from `begin` on, into the kernels' order; values tell whether any
  * is NaN or Inf. */
 void attn_pack_keys(const struct attn_run_state *run, const struct attn_place *place,
                     struct attn_scratch *scratch, int64_t begin, int64_t keys, float *packed);
 bool attn_pack_values(const struct attn_run_state *run, const struct attn_place *place,
-                      int64_t begin, int64_t keys, float *packed);
+                      struct attn_scratch *scratch, int64_t begin, int64_t keys, float *packed);
 
 /* Run a checked plan with checked arguments in a workspace that was carved. */
 attn_status attn_run_forward(struct attn_run_state *run, const attn_executor *executor,

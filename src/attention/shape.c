@@ -16,7 +16,7 @@ static struct attn_content content_of(const struct attn_run_state *run,
     const int64_t keys = constant ? plan->problem.keys : run->args->keys;
     return attn_plan_content(plan, run->scores, place->batch, place->head, queries,
                              ragged ? place->query_origin : place->batch * queries,
-                             ragged ? place->key_origin : place->batch * keys);
+                             ragged && !plan->cached ? place->key_origin : place->batch * keys);
 }
 
 struct attn_shape attn_run_shape(const struct attn_run_state *run, const struct attn_place *place)
@@ -48,7 +48,7 @@ double attn_shape_pair(const struct attn_run_state *run, const struct attn_place
     if (shape->content.bias)
         score += (double)attn_element_value(shape->content.bias, shape->content.bias_dtype,
                                             query * shape->content.bias_stride + key);
-    int64_t distance = query + shape->mask.offset - key;
+    int64_t distance = query + shape->mask.offset - attn_mask_position(&shape->mask, key);
     score += 0.6931471805599453 * (double)shape->slope * fabs((double)distance);
     if (plan->scores.function) {
         float one = (float)score;

@@ -7,10 +7,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* In bytes. */
+/* In bytes; int4, two of which are a byte, has no answer. */
 static inline int64_t attn_dtype_size(attn_dtype dtype)
 {
-    return dtype == ATTN_F32 ? 4 : 2;
+    return dtype == ATTN_F32 ? 4 : dtype == ATTN_INT8 ? 1 : 2;
 }
 
 static inline float attn_float_of_bits(uint32_t bits)

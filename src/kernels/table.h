@@ -30,6 +30,8 @@ enum {
         ATTN_BLOCK_KEYS + 16, /* not a power of two: rows fall into different cache sets */
     ATTN_TOP_KEYS_MAX = 64,
     ATTN_IN_PLACE_ROWS = 32, /* up to so many queries nothing is packed */
+    ATTN_CACHED_ROWS = 128,  /* most rows that read a block of a cache together */
+    ATTN_CACHED_WIDE = 32,   /* rows of a cache that are widened at a time, at most */
 };
 
 /* What is known of a row after the blocks so far; base-2 units where scores are meant. With
@@ -131,6 +133,38 @@ struct attn_values_call {
     int64_t output_rows; /* the stride of a channel panel is output_rows * columns */
 };
 
+/* A block of keys or values of a cache: an address for each, so that pages may lie anywhere. */
+struct attn_cached_rows {
+    attn_dtype dtype;
+    const void *const *at;      /* [count] */
+    const float *const *scales; /* [count]: int4, the scales of its groups; else NULL */
+    int64_t group;              /* int4: channels of a scale */
+    int64_t size;               /* Dk or Dv, any */
+    int count;
+};
+
+/* Scores of all rows that read a kv head; `size` of queries, widened rows and outputs is rounded up to whole
+ * vectors. Scores past the block's keys may become anything. */
+struct attn_cached_scores_call {
+    struct attn_cached_rows keys;
+    const float *queries; /* by cached_queries */
+    const float
+        *factors; /* [count]: scores of a key are multiplied by it (int8's scale); or NULL */
+    int rows;
+    float *wide; /* [ATTN_CACHED_WIDE][size] */
+    float *scores;
+};
+
+/* output += weights * values, key after key; the weights have been multiplied by int8's scales. */
+struct attn_cached_values_call {
+    struct attn_cached_rows values;
+    const float *weights;
+    int rows;
+    float *wide; /* [ATTN_CACHED_WIDE][size] */
+    float *output;
+    int64_t stride; /* from row to row of the output */
+};
+
 /* The second sweep: exact weights p = 2^(s - reference) * inverse from the finished rows. */
 struct attn_weights_call {
     const float *scores;
@@ -174,6 +208,17 @@ struct attn_kernels {
     void (*values)(const struct attn_values_call *call);
     void (*values_in_place)(const struct attn_values_call *call);
     void (*weights)(const struct attn_weights_call *call);
+
+    /* Caches; NULL in the table of bf16 pairs. cached_queries: `count` rows of f32, `size` (whole vectors)
+     * apart, as cached_scores takes them. widen_cached: rows [first, first + count) as f32, `stride`
+     * apart, int8 without its scale; what fills up the last vector is 0. */
+    void (*cached_queries)(const float *rows, int count, int64_t size, float *to);
+    void (*cached_scores)(const struct attn_cached_scores_call *call);
+    void (*cached_values)(const struct attn_cached_values_call *call);
+    void (*widen_cached)(const struct attn_cached_rows *rows, int first, int count, int64_t stride,
+                         float *to);
+    /* row[j] *= factors[j] */
+    void (*multiply_row)(float *row, const float *factors, int count);
 
     /* scores[0..count) <- cap * tanh(x / cap) in place, both in base-2 units; count a multiple of lanes */
     void (*softcap)(float *scores, int count, float cap);

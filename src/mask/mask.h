@@ -12,6 +12,14 @@
 
 #include "base/sizes.h"
 
+/* Where the keys of a cache stand, if not each at its index: slot `first` + i of the pages `indices` holds key
+ * i, and positions[page * page_size + slot in it] rises from key to key. */
+struct attn_key_stands {
+    const int32_t *positions; /* NULL: key i stands at i */
+    const int32_t *indices;
+    int64_t page_size, first;
+};
+
 /* The mask of one (sequence, query head) in one run. */
 struct attn_mask {
     int64_t keys;          /* Nk */
@@ -22,7 +30,33 @@ struct attn_mask {
     bool causal;
     const int64_t *excluded; /* [excluded_count], -1 = none */
     int64_t excluded_count;
+    struct attn_key_stands stands;
 };
+
+static inline int64_t attn_mask_position(const struct attn_mask *mask, int64_t key)
+{
+    const struct attn_key_stands *s = &mask->stands;
+    if (!s->positions)
+        return key;
+    int64_t slot = s->first + key;
+    return s->positions[s->indices[slot / s->page_size] * s->page_size + slot % s->page_size];
+}
+
+/* How many keys stand before `border`. */
+static inline int64_t attn_mask_rank(const struct attn_mask *mask, int64_t border)
+{
+    int64_t low = 0, high = mask->keys; /* keys before low do, from high on none does */
+    if (!mask->stands.positions)
+        return attn_int64_max(0, attn_int64_min(border, high));
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (attn_mask_position(mask, middle) < border)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
 
 /* The keys a row sees, before the excluded ones are taken out. */
 struct attn_row_keys {
@@ -32,18 +66,16 @@ struct attn_row_keys {
 static inline struct attn_row_keys attn_mask_row(const struct attn_mask *mask, int64_t query)
 {
     int64_t position = query + mask->offset;
-    int64_t causal_end = mask->keys;
-    if (mask->causal)
-        causal_end = attn_int64_max(0, attn_int64_min(mask->keys, position + 1));
+    int64_t causal_end = mask->causal ? attn_mask_rank(mask, position + 1) : mask->keys;
     struct attn_row_keys row = {0, 0, causal_end};
     if (mask->right >= 0)
-        row.last = attn_int64_max(0, attn_int64_min(causal_end, position + mask->right + 1));
+        row.last = attn_int64_min(causal_end, attn_mask_rank(mask, position + mask->right + 1));
     if (mask->left >= 0)
-        row.first = attn_int64_max(0, attn_int64_min(position - mask->left, mask->keys));
+        row.first = attn_mask_rank(mask, position - mask->left);
     row.last = attn_int64_max(row.first, row.last);
 
-    int64_t exempt = attn_int64_min(mask->window_prefix, causal_end);
-    row.prefix = attn_int64_max(exempt, attn_int64_min(mask->prefix_lm, mask->keys));
+    int64_t exempt = attn_int64_min(attn_mask_rank(mask, mask->window_prefix), causal_end);
+    row.prefix = attn_int64_max(exempt, attn_mask_rank(mask, mask->prefix_lm));
     if (row.prefix >= row.first) { /* one run */
         row.last = attn_int64_max(row.last, row.prefix);
         row.first = row.prefix;

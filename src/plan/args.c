@@ -81,28 +81,29 @@ static attn_status check_lengths(const struct attn_plan *plan, const attn_args *
 {
     const attn_lengths lengths = plan->problem.lengths;
     const bool padded = lengths == ATTN_LENGTHS_PADDED, ragged = attn_is_ragged(lengths);
+    const bool keys = !plan->cached; /* of a cache the table tells */
     const size_t width = lengths == ATTN_LENGTHS_RAGGED_I32 ? 4 : 8;
     const bool none = args->batch == 0;
     attn_status status = check_announced("query_lengths", args->query_lengths, 8, padded, none,
                                          "ATTN_LENGTHS_PADDED", error);
     if (!status)
-        status = check_announced("key_lengths", args->key_lengths, 8, padded, none,
+        status = check_announced("key_lengths", args->key_lengths, 8, padded && keys, none,
                                  "ATTN_LENGTHS_PADDED", error);
     if (!status)
         status = check_announced("cu_seqlens_q", args->cu_seqlens_q, width, ragged, false,
                                  "ATTN_LENGTHS_RAGGED", error);
     if (!status)
-        status = check_announced("cu_seqlens_k", args->cu_seqlens_k, width, ragged, false,
+        status = check_announced("cu_seqlens_k", args->cu_seqlens_k, width, ragged && keys, false,
                                  "ATTN_LENGTHS_RAGGED", error);
     if (!status && padded)
         status =
             check_padded("query_lengths", args->query_lengths, args->batch, args->queries, error);
-    if (!status && padded)
+    if (!status && padded && keys)
         status = check_padded("key_lengths", args->key_lengths, args->batch, args->keys, error);
     if (!status && ragged)
         status = check_cu_seqlens("cu_seqlens_q", lengths, args->cu_seqlens_q, args->batch,
                                   args->queries, plan->problem.total_queries, error);
-    if (!status && ragged)
+    if (!status && ragged && keys)
         status = check_cu_seqlens("cu_seqlens_k", lengths, args->cu_seqlens_k, args->batch,
                                   args->keys, plan->problem.total_keys, error);
     return status;
@@ -145,12 +146,13 @@ static attn_status check_tensors(const struct attn_plan *plan, const attn_args *
     const size_t width = (size_t)attn_dtype_size(plan->problem.q.dtype);
     const bool any = plan->problem.heads > 0;
     const bool rows = any && attn_total_queries(plan->problem.lengths, args) > 0;
-    const bool keys = any && attn_total_keys(plan->problem.lengths, args) > 0;
+    const bool keys = any && attn_plan_total_keys(plan, args) > 0;
     attn_status status = check_pointer("q", args->q, width, rows && keys, error);
     if (!status)
-        status = check_pointer("k", args->k, width, rows && keys, error);
+        status = check_pointer("k", args->k, width, rows && keys && !plan->cached, error);
     if (!status)
-        status = check_pointer("v", args->v, width, rows && keys && args->o, error);
+        status =
+            check_pointer("v", args->v, width, rows && keys && !plan->cached && args->o, error);
     if (!status)
         status = check_pointer("o", args->o, (size_t)attn_dtype_size(plan->problem.o.dtype), false,
                                error);
@@ -250,7 +252,7 @@ static attn_status check_segments(const struct attn_plan *plan, const attn_args 
                                   attn_error *error)
 {
     const attn_statistics *s = args->statistics;
-    const int64_t count = attn_total_keys(plan->problem.lengths, args);
+    const int64_t count = attn_plan_total_keys(plan, args);
     attn_status status =
         check_pointer("statistics.segment_ids", s->segment_ids, 1, count > 0, error);
     for (int64_t i = 0; !status && i < count; i++)
@@ -324,9 +326,8 @@ static attn_status check_pairs(const struct attn_plan *plan, const attn_args *ar
                                  attn_query_span(plan->problem.lengths, args, pair->batch).length,
                                  error);
         if (!status)
-            status =
-                check_index("pairs", i, "key", pair->key,
-                            attn_key_span(plan->problem.lengths, args, pair->batch).length, error);
+            status = check_index("pairs", i, "key", pair->key,
+                                 attn_plan_key_span(plan, args, pair->batch).length, error);
     }
     return status;
 }
@@ -347,7 +348,7 @@ static attn_status check_statistics(const struct attn_plan *plan, const attn_arg
                          s->struct_size, sizeof *s);
     const bool any = plan->problem.heads > 0;
     const bool rows = any && attn_total_queries(plan->problem.lengths, args) > 0;
-    const bool columns = any && attn_total_keys(plan->problem.lengths, args) > 0;
+    const bool columns = any && attn_plan_total_keys(plan, args) > 0;
     const struct {
         uint32_t bit;
         const char *name;
@@ -408,6 +409,8 @@ attn_status attn_args_check(const struct attn_plan *plan, const attn_args *args,
         status = check_length("keys", args->keys, plan->problem.keys, error);
     if (!status)
         status = check_lengths(plan, args, error);
+    if (!status)
+        status = attn_cache_args_check(plan, args, error);
     if (!status)
         status = check_tensors(plan, args, error);
     if (!status)

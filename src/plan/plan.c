@@ -10,14 +10,21 @@
 #include "plan/tiles.h"
 #include "plan/workspace.h"
 
+enum {
+    CACHED_BLOCK_KEYS = 256,  /* of a block where keys come from a cache, at most */
+    CACHED_CHUNK_KEYS = 1024, /* about, of a chunk */
+};
+
 /* Keys of a block. Packed keys and values of one block should fill at most half of the second-level
  * cache, where the block of scores lives too. */
-static int choose_block_keys(const attn_problem *problem, const struct attn_kernels *kernels)
+static int choose_block_keys(const struct attn_plan *plan)
 {
-    int64_t channels = (problem->head_size + problem->head_size_v) / kernels->pair + 1;
+    const attn_problem *problem = &plan->problem;
+    int64_t channels = (problem->head_size + problem->head_size_v) / plan->kernels->pair + 1;
     int64_t fit = (int64_t)(attn_cpu_info()->caches.l2 / 2 / sizeof(float)) / channels;
     int64_t step = 64; /* a multiple of every path's columns */
-    fit = attn_int64_max(step, attn_int64_min(fit / step * step, ATTN_BLOCK_KEYS));
+    int64_t most = plan->cached ? CACHED_BLOCK_KEYS : ATTN_BLOCK_KEYS;
+    fit = attn_int64_max(step, attn_int64_min(fit / step * step, most));
     return (int)fit;
 }
 
@@ -36,6 +43,8 @@ static int choose_in_place_rows(const struct attn_plan *plan)
     const struct attn_kernels *kernels = plan->kernels;
     if (plan->turn) /* keys are turned when they are packed */
         return 0;
+    if (plan->cached) /* its kernels take any size */
+        return ATTN_IN_PLACE_ROWS;
     bool whole = p->head_size % kernels->quad_channels == 0 && p->head_size_v % kernels->lanes == 0;
     return whole ? ATTN_IN_PLACE_ROWS : 0;
 }
@@ -119,7 +128,7 @@ static attn_status keep_limit(struct attn_plan *plan, attn_error *error)
 static attn_status choose_sizes(struct attn_plan *plan, attn_error *error)
 {
     const attn_problem *p = &plan->problem;
-    plan->block_keys = choose_block_keys(p, plan->kernels);
+    plan->block_keys = choose_block_keys(plan);
     plan->values = panels_of(p->head_size_v, plan->kernels);
     plan->segments = panels_of(
         attn_plan_wants(plan, ATTN_STAT_MASS_SEGMENTS) ? plan->wanted.segments : 0, plan->kernels);
@@ -132,6 +141,10 @@ static attn_status choose_sizes(struct attn_plan *plan, attn_error *error)
         return attn_fail(error, ATTN_ERR_OVERFLOW,
                          "problem.keys * head_size is more than an address can tell");
     plan->in_place_rows = choose_in_place_rows(plan);
+    plan->cached_size =
+        attn_int64_div_up(p->head_size, plan->kernels->lanes) * plan->kernels->lanes;
+    plan->output_size = padded_channels;
+    plan->chunk_blocks = CACHED_CHUNK_KEYS / plan->block_keys;
     plan->flight = choose_flight(plan);
 
     struct attn_workspace workspace;
@@ -154,7 +167,7 @@ static attn_status choose(struct attn_plan *plan, attn_error *error)
         return status;
     /* pairs round weights to bf16, too coarse for the masses of segments that ride as values */
     bool segments = attn_plan_wants(plan, ATTN_STAT_MASS_SEGMENTS);
-    plan->kernels = attn_kernels_of(path, segments ? ATTN_F32 : p->q.dtype);
+    plan->kernels = attn_kernels_of(path, segments || plan->cached ? ATTN_F32 : p->q.dtype);
     plan->key_steps = plan->kernels ? attn_kernels_steps(plan->kernels, p->head_size) : 0;
     if (!plan->kernels)
         return attn_fail(error, ATTN_ERR_CPU, "this build has no kernels for the path %s",

@@ -11,6 +11,8 @@
 
 #include "base/sizes.h"
 #include "kernels/table.h"
+#include "plan/cache.h"
+#include "plan/lengths.h"
 #include "rotary/turn.h"
 
 /* Channels laid in panels of two vectors; the last may need only one. */
@@ -24,7 +26,7 @@ struct attn_panels {
 enum attn_packing {
     ATTN_PACK_SHARED, /* packed once for each kv head, for all blocks of rows and heads that read it */
     ATTN_PACK_IN_TASK, /* packed block by block by the one task that reads them */
-    ATTN_PACK_NOTHING, /* read where they lie */
+    ATTN_PACK_NOTHING, /* read where they lie; of a cache, by decoding (attention/decode.c) */
 };
 
 struct attn_plan {
@@ -38,6 +40,8 @@ struct attn_plan {
     bool shaped;              /* something of attn/scores.h applies */
     bool reads_masks;         /* some of it may hide pairs */
     const struct attn_kernels *kernels;
+    bool cached;            /* keys and values are in a cache */
+    attn_kv_layout cache;   /* all 0 unless `cached` */
     struct attn_turn *turn; /* the rotary embedding that packing applies, or NULL */
 
     float query_scale; /* scale * log2(e): queries are packed with it, scores are in base-2 units */
@@ -55,11 +59,43 @@ struct attn_plan {
     int64_t flight;        /* how many (sequence, kv head) pairs are packed at once */
     int64_t packed_keys;   /* floats of one packed kv head, keys */
     int64_t packed_values; /* the same, values */
+    int64_t cached_size;   /* of a query that is decoded: Dk in whole vectors */
+    int64_t output_size;   /* of its output: Dv in whole panels */
+    int chunk_blocks;      /* blocks of keys that one task decodes: a chunk */
 };
 
 static inline bool attn_plan_wants(const struct attn_plan *plan, uint32_t bits)
 {
     return (plan->wanted.set & bits) != 0;
+}
+
+/* attn_key_span and attn_total_keys, whatever keys lie in: sequences of a cache lie in arrays of keys as
+ * those of a padded batch do. */
+static inline struct attn_span attn_plan_key_span(const struct attn_plan *plan,
+                                                  const attn_args *args, int64_t batch)
+{
+    if (!plan->cached)
+        return attn_key_span(plan->problem.lengths, args, batch);
+    struct attn_span span = {0};
+    if (batch < args->batch)
+        span.length = attn_cache_keys(&plan->cache, args->cache, batch);
+    return span;
+}
+
+static inline int64_t attn_plan_total_keys(const struct attn_plan *plan, const attn_args *args)
+{
+    return plan->cached ? args->batch * args->keys : attn_total_keys(plan->problem.lengths, args);
+}
+
+/* Queries of a sequence that are decoded, at most; tiles of rows take whole heads. */
+static inline int64_t attn_decoded_queries(const struct attn_plan *plan, int64_t queries)
+{
+    return attn_int64_min(queries, plan->in_place_rows);
+}
+
+static inline int64_t attn_key_chunks(const struct attn_plan *plan, int64_t key_blocks)
+{
+    return attn_int64_max(1, attn_int64_div_up(key_blocks, plan->chunk_blocks));
 }
 
 /* How the queries of a run are split: `count` blocks of `rows`, the last one shorter. */

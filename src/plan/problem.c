@@ -77,13 +77,14 @@ static attn_status check_dtypes(const attn_problem *p, attn_error *error)
         const char *name;
         attn_dtype dtype;
     } tensors[] = {{"q", p->q.dtype}, {"k", p->k.dtype}, {"v", p->v.dtype}, {"o", p->o.dtype}};
-    for (int i = 0; i < 4; i++)
+    const int step = p->cache ? 3 : 1; /* a cache has types of its own */
+    for (int i = 0; i < 4; i += step)
         if ((int)tensors[i].dtype < ATTN_F32 || (int)tensors[i].dtype > ATTN_F16)
             return attn_fail(error, ATTN_ERR_DTYPE,
                              "problem.%s.dtype is %d; it may be ATTN_F32 (1), ATTN_BF16 (2) or "
                              "ATTN_F16 (3)",
                              tensors[i].name, (int)tensors[i].dtype);
-    for (int i = 1; i < 4; i++)
+    for (int i = step; i < 4; i += step)
         if (tensors[i].dtype != p->q.dtype && !(i == 3 && tensors[i].dtype == ATTN_F32))
             return attn_fail(error, ATTN_ERR_DTYPE,
                              "problem.%s.dtype is %d; it must be that of q, %d%s", tensors[i].name,
@@ -130,9 +131,9 @@ static attn_status check_layouts(const attn_problem *p, attn_error *error)
     attn_status status = check_dtypes(p, error);
     if (!status)
         status = check_layout("q", &p->q, q, false, error);
-    if (!status)
+    if (!status && !p->cache)
         status = check_layout("k", &p->k, k, false, error);
-    if (!status)
+    if (!status && !p->cache)
         status = check_layout("v", &p->v, v, false, error);
     if (!status)
         status = check_layout("o", &p->o, o, true, error);
@@ -267,6 +268,8 @@ attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *probl
         status = check_wanted(wanted, error);
     if (!status)
         status = check_outputs(problem, wanted, error);
+    if (!status && problem->cache)
+        status = attn_cache_check(problem, error);
     if (status)
         return status;
     attn_scores plain = attn_scores_init();
@@ -285,6 +288,10 @@ attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *probl
     plan->shaped = plan->reads_masks || scores->alibi;
     plan->problem = *problem;
     plan->problem.scores = NULL;
+    plan->problem.cache = NULL;
+    plan->cached = problem->cache != NULL;
+    if (problem->cache)
+        plan->cache = *problem->cache;
     plan->wanted = *wanted;
     plan->statistics_given = problem->statistics != NULL;
     plan->problem.statistics = NULL;

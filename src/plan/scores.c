@@ -171,7 +171,7 @@ attn_status attn_scores_args_check(const struct attn_plan *plan, const attn_args
                                 args->queries,
                                 args->keys,
                                 attn_total_queries(plan->problem.lengths, args) > 0,
-                                attn_total_keys(plan->problem.lengths, args) > 0};
+                                attn_plan_total_keys(plan, args) > 0};
     if (!plan->scores_given)
         return !args->scores ? ATTN_OK
                              : attn_fail(error, ATTN_ERR_VALUE,

@@ -21,6 +21,27 @@ static void *take(struct attn_arena *arena, size_t count, size_t each, size_t el
     return attn_arena_take(arena, total, element_size);
 }
 
+static void carve_decode(struct attn_decode_scratch *decode, struct attn_arena *arena,
+                         const struct attn_plan *plan)
+{
+    const size_t rows = ATTN_CACHED_ROWS, keys = (size_t)plan->block_keys;
+    const size_t size = count_of(plan->cached_size), output = count_of(plan->output_size);
+    const size_t larger = size > output ? size : output;
+    const bool groups = plan->cache.k_dtype == ATTN_INT4 || plan->cache.v_dtype == ATTN_INT4;
+    decode->rows = take(arena, rows, size, sizeof(float));
+    decode->queries = take(arena, rows, size, sizeof(float));
+    decode->output = take(arena, rows, output, sizeof(float));
+    decode->wide = take(arena, ATTN_CACHED_WIDE, larger, sizeof(float));
+    decode->zeros = take(arena, 1, larger, sizeof(float));
+    decode->keys = take(arena, keys, 1, sizeof(void *));
+    decode->values = take(arena, keys, 1, sizeof(void *));
+    decode->key_scales = take(arena, groups ? keys : 0, 1, sizeof(void *));
+    decode->value_scales = take(arena, groups ? keys : 0, 1, sizeof(void *));
+    decode->key_factors = take(arena, keys, 1, sizeof(float));
+    decode->value_factors = take(arena, keys, 1, sizeof(float));
+    decode->heads = take(arena, rows, ATTN_DECODE_HEAD_BYTES, 1);
+}
+
 static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena,
                           const struct attn_plan *plan)
 {
@@ -57,7 +78,35 @@ static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena
         .sine = take(arena, pairs, 1, sizeof(float)),
         .input = take(arena, plan->turn ? head_size : 0, 1, sizeof(float)),
     };
+    if (plan->cached) {
+        carve_decode(&scratch->decode, arena, plan);
+        const int64_t larger = attn_int64_max(plan->cached_size, plan->output_size);
+        scratch->gathered = take(arena, plan->problem.queries > plan->in_place_rows,
+                                 count_of(plan->block_keys * larger), sizeof(float));
+    }
     scratch->visible = take(arena, plan->shaped ? rows : 0, ATTN_BLOCK_KEYS, 1);
+}
+
+/* What decoded sequences of several chunks are merged from. */
+static void carve_chunks(struct attn_workspace *workspace, struct attn_arena *arena,
+                         const struct attn_plan *plan)
+{
+    const attn_problem *p = &plan->problem;
+    const size_t top = count_of(plan->extras.top_keys);
+    const size_t chunks = count_of(attn_key_chunks(plan, attn_key_blocks(plan, p->keys)));
+    size_t rows;
+    if (chunks <= 1)
+        return;
+    if (!attn_size_mul(&rows, count_of(p->batch * p->heads),
+                       count_of(attn_decoded_queries(plan, p->queries))) ||
+        !attn_size_mul(&rows, rows, chunks)) {
+        arena->failed = true;
+        return;
+    }
+    workspace->chunk_rows = take(arena, rows, 1, sizeof(struct attn_row));
+    workspace->chunk_outputs = take(arena, rows, count_of(plan->output_size), sizeof(float));
+    workspace->chunk_top_keys = take(arena, rows, top, sizeof(int32_t));
+    workspace->chunk_top_scores = take(arena, rows, top, sizeof(float));
 }
 
 void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *arena,
@@ -80,6 +129,9 @@ void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *a
     size_t rows = count_of(ragged ? p->total_queries : p->queries);
     workspace->reference = take(arena, kept, rows, sizeof(float));
     workspace->inverse = take(arena, kept, rows, sizeof(float));
+
+    if (plan->cached)
+        carve_chunks(workspace, arena, plan);
 
     struct attn_scratch scratch;
     struct attn_arena one = attn_arena_measure();

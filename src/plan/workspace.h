@@ -8,6 +8,21 @@
 
 enum { ATTN_COLUMN_BLOCKS = 4 }; /* blocks of keys whose column mass is one task */
 
+/* What decoding works in beside the rest: all rows that read a kv head against a block of its keys. */
+struct attn_decode_scratch {
+    float *rows;                              /* [ATTN_CACHED_ROWS][cached_size]: queries, scaled */
+    float *queries;                           /* the same as the kernels take them */
+    float *output;                            /* [ATTN_CACHED_ROWS][output_size] */
+    float *wide;                              /* [ATTN_CACHED_WIDE][the larger of both] */
+    float *zeros;                             /* a value of zeros */
+    const void **keys, **values;              /* [block_keys]: where each is */
+    const float **key_scales, **value_scales; /* int4: the scales of its groups */
+    float *key_factors, *value_factors;       /* int8: its scale */
+    unsigned char *heads; /* [ATTN_CACHED_ROWS] of head_bytes: what the driver keeps of each head */
+};
+
+enum { ATTN_DECODE_HEAD_BYTES = 2048 };
+
 /* One worker's: a block of rows against one block of keys after the other. */
 struct attn_scratch {
     float *keys, *values;  /* one block of them, where a task packs for itself */
@@ -24,6 +39,8 @@ struct attn_scratch {
     float *turned;         /* [the larger of rows and columns][Dk], with a rotary embedding */
     uint16_t *turned_half; /* the same rounded to bf16, for pairs */
     struct attn_turn_worker turn;
+    struct attn_decode_scratch decode; /* caches only */
+    float *gathered; /* [block_keys][the larger head size]: rows of a cache that are to be packed */
     uint8_t *visible; /* [ATTN_BLOCK_ROWS][ATTN_BLOCK_KEYS], where masks may be read */
 };
 
@@ -33,7 +50,12 @@ struct attn_workspace {
     unsigned char *non_finite;  /* [flight][key blocks]: the block's values hold NaN or Inf */
     float *segments;            /* [B][key blocks][segment panels][keys][columns]: one-hot */
     float *reference, *inverse; /* [B, Hq, Nq] of finished rows, for the second sweep */
-    unsigned char *scratch;     /* [threads][scratch_bytes] */
+    /* what is known of a decoded row after each chunk: [B][Hq][decoded queries][chunks] */
+    struct attn_row *chunk_rows;
+    float *chunk_outputs; /* [output_size] each */
+    int32_t *chunk_top_keys;
+    float *chunk_top_scores;
+    unsigned char *scratch; /* [threads][scratch_bytes] */
     size_t scratch_bytes;
 };
 

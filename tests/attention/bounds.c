@@ -85,10 +85,10 @@ static double magnitude(const attn_ref_row *row, const attn_problem *p, const at
 {
     const void *q = attn_ref_query_vector(p, args, row->batch, row->head, row->query);
     int64_t kv_head = row->head / (p->heads / p->kv_heads);
-    const void *k = attn_ref_key_vector(p, args, row->batch, kv_head, key);
     double sum = 0, lost = 0;
     for (int64_t d = 0; d < p->head_size; d++) {
-        double x = attn_ref_value(q, p->q.dtype, d), y = attn_ref_value(k, p->k.dtype, d);
+        double x = attn_ref_value(q, p->q.dtype, d);
+        double y = attn_ref_key_element(p, args, row->batch, kv_head, key, d);
         sum += fabs(x * y);
         if (is_subnormal(x) || is_subnormal(y))
             lost += fabs(x * y);
@@ -253,16 +253,15 @@ static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const a
     int64_t kv_head = row->head / (p->heads / p->kv_heads);
     for (int64_t d = 0; d < p->head_size_v; d++)
         b->o[d] = 0;
-    for (int64_t j = 0; j < b->keys && args->v; j++) {
+    for (int64_t j = 0; j < b->keys && (args->v || args->cache); j++) {
         if (!row->visible[j])
             continue;
-        const void *v = attn_ref_value_vector(p, args, row->batch, kv_head, j);
         double weight = row->weight[j];
         double factor = b->weight[j] + acc * weight + 0x1p-120;
         if (b->pairs)
             factor += 0x1p-8 * (weight + b->weight[j]) + 0x1p-126;
         for (int64_t d = 0; d < p->head_size_v; d++) {
-            double x = fabs(attn_ref_value(v, p->v.dtype, d));
+            double x = fabs(attn_ref_value_element(p, args, row->batch, kv_head, j, d));
             double lost = b->pairs ? (is_subnormal(x) ? weight * x : 0) + 0x1p-125 : 0x1p-147;
             b->o[d] += isfinite(x) && x * 0x1p8 * (double)b->keys > (double)FLT_MAX
                            ? INFINITY

@@ -9,6 +9,10 @@
 #include "kernels/forward/products_body.h"
 #include "kernels/forward/shape_body.h"
 #include "kernels/forward/statistics_body.h"
+#ifndef ATTN_BF16_PAIRS
+#include "kernels/cached/scores_body.h"
+#include "kernels/cached/values_body.h"
+#endif
 #include "kernels/paths.h"
 
 _Static_assert(ATTN_BLOCK_ROWS % ROWS == 0, "a block is whole groups");
@@ -43,6 +47,13 @@ const struct attn_kernels ATTN_KERNELS_TABLE = {
     .values = values,
     .values_in_place = values_in_place,
     .weights = weights,
+#ifndef ATTN_BF16_PAIRS
+    .cached_queries = cached_queries,
+    .cached_scores = cached_scores,
+    .cached_values = cached_values,
+    .widen_cached = widen_rows,
+    .multiply_row = multiply_row,
+#endif
     .softcap = softcap,
     .add_bias = add_bias,
     .add_distance = add_distance,

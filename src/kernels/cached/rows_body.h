@@ -1,0 +1,104 @@
+/* Rows of a cache as f32: of any type that a cache may store, each at an address of its own.
+ *
+ * Kernels take a pointer to every row, so no sum knows where the pages of a cache begin. Rows of whole
+ * vectors are converted in registers; int4, whose scales belong to groups of channels, and head sizes that
+ * are no whole vectors go through a widened copy in the first-level cache. */
+#ifndef ATTN_KERNELS_CACHED_ROWS_BODY_H
+#define ATTN_KERNELS_CACHED_ROWS_BODY_H
+
+#include "kernels/forward/tile_body.h"
+#include "kernels/simd/convert.h"
+
+typedef int8_t byte_vector __attribute__((vector_size(LANES)));
+typedef int8_t byte_vector_memory __attribute__((vector_size(LANES), aligned(1), may_alias));
+
+/* Elements i .. i + LANES - 1 of a row; int8 without its scale. */
+INLINE vf cached_vector(const char *row, int64_t i, const attn_dtype dtype)
+{
+    if (dtype != ATTN_INT8)
+        return vf_load_as(row, i, dtype);
+#if ATTN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(row + i))));
+#elif ATTN_VECTOR_BYTES == 32 && defined(__AVX2__)
+    return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(row + i))));
+#else
+    vi wide = __builtin_convertvector(*(const byte_vector_memory *)(row + i), vi);
+    return __builtin_convertvector(wide, vf);
+#endif
+}
+
+INLINE float cached_element(const char *row, int64_t i, const attn_dtype dtype)
+{
+    return dtype == ATTN_INT8 ? (float)row[i] : load_as(row, i, dtype);
+}
+
+/* int4: channel 2 i in the low half of byte i, as two's complement. */
+INLINE void widen_int4(const char *row, const float *scales, int64_t group, int64_t size, float *to)
+{
+    for (int64_t begin = 0; begin < size; begin += group) {
+        const float scale = scales[begin / group];
+        const int64_t end = begin + group < size ? begin + group : size;
+        for (int64_t i = begin; i < end; i++) {
+            int byte = (unsigned char)row[i / 2];
+            int half = i % 2 ? byte >> 4 : byte & 15;
+            to[i] = scale * (float)((half ^ 8) - 8);
+        }
+    }
+}
+
+INLINE void widen_row(const struct attn_cached_rows *rows, int j, float *to, const attn_dtype dtype)
+{
+    const char *row = rows->at[j];
+    int64_t i = 0;
+    if (dtype == ATTN_INT4) {
+        widen_int4(row, rows->scales[j], rows->group, rows->size, to);
+        i = rows->size;
+    }
+    for (; i + LANES <= rows->size; i += LANES)
+        vf_store(to + i, cached_vector(row, i, dtype));
+    for (; i < rows->size; i++)
+        to[i] = cached_element(row, i, dtype);
+    for (; i % LANES != 0; i++)
+        to[i] = 0.0f;
+}
+
+/* Whether kernels can take these rows as they are. */
+INLINE bool rows_are_whole(const struct attn_cached_rows *rows)
+{
+    return rows->size % LANES == 0 && rows->dtype != ATTN_INT4;
+}
+
+/* Rows [first, first + count) to `to`, `stride` apart, f32, the last vector filled up with 0. */
+static void widen_rows(const struct attn_cached_rows *rows, int first, int count, int64_t stride,
+                       float *to)
+{
+    for (int j = first; j < first + count; j++, to += stride)
+        switch ((int)rows->dtype) {
+        case ATTN_F32:
+            widen_row(rows, j, to, ATTN_F32);
+            break;
+        case ATTN_BF16:
+            widen_row(rows, j, to, ATTN_BF16);
+            break;
+        case ATTN_F16:
+            widen_row(rows, j, to, ATTN_F16);
+            break;
+        case ATTN_INT8:
+            widen_row(rows, j, to, ATTN_INT8);
+            break;
+        default:
+            widen_row(rows, j, to, ATTN_INT4);
+            break;
+        }
+}
+
+static void multiply_row(float *row, const float *factors, int count)
+{
+    int j = 0;
+    for (; j + LANES <= count; j += LANES)
+        vf_store(row + j, vf_load(row + j) * vf_load(factors + j));
+    for (; j < count; j++)
+        row[j] *= factors[j];
+}
+
+#endif

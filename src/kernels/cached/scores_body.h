@@ -1,0 +1,153 @@
+/* Scores of a few rows against keys of a cache: the rows are those of all heads that read the kv head.
+ *
+ * One or two rows: a vector holds LANES channels, and the partial sums of LANES keys are folded into one
+ * vector of scores. More: quads, as in_place_body.h has them. A key's sum is the same whatever stands
+ * beside it; keys that fill up a last step are the last key again. */
+#include "kernels/cached/rows_body.h"
+
+enum { PLAIN_ROWS = 2 };
+
+#if ATTN_VECTOR_BYTES == 64
+#define QUADS_OF(a, b, i)                                                                          \
+    __builtin_shufflevector(a, b, 4 * (i), 4 * (i) + 1, 4 * (i) + 2, 4 * (i) + 3, 4 * (i) + 16,    \
+                            4 * (i) + 17, 4 * (i) + 18, 4 * (i) + 19, 4 * (i) + 4, 4 * (i) + 5,    \
+                            4 * (i) + 6, 4 * (i) + 7, 4 * (i) + 20, 4 * (i) + 21, 4 * (i) + 22,    \
+                            4 * (i) + 23)
+#endif
+
+/* Lane k = the sum of keys[k]. */
+INLINE vf fold_lanes(const vf keys[LANES])
+{
+#if ATTN_VECTOR_BYTES == 16
+    return fold_quads(keys);
+#elif ATTN_VECTOR_BYTES == 32
+    vf low = fold_quads(keys), high = fold_quads(keys + 4);
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 8, 9, 10, 11) +
+           __builtin_shufflevector(low, high, 4, 5, 6, 7, 12, 13, 14, 15);
+#else
+    vf a = fold_quads(keys), b = fold_quads(keys + 4);
+    vf c = fold_quads(keys + 8), d = fold_quads(keys + 12);
+    /* quads 0 and 2 of the sums of a and b side by side, then of c and d */
+    vf ab = QUADS_OF(a, b, 0) + QUADS_OF(a, b, 2);
+    vf cd = QUADS_OF(c, d, 0) + QUADS_OF(c, d, 2);
+    return __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+           __builtin_shufflevector(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30,
+                                   31);
+#endif
+}
+
+/* The partial sums of one key, for one or two rows. */
+INLINE void plain_key(const float *queries, int64_t stride, const char *key, int64_t size,
+                      vf *first, vf *second, const int rows, const attn_dtype dtype)
+{
+    vf a0 = {0}, a1 = {0}, b0 = {0}, b1 = {0};
+    int64_t t = 0;
+    for (; t + 2 * LANES <= size; t += 2 * LANES) {
+        vf k0 = cached_vector(key, t, dtype), k1 = cached_vector(key, t + LANES, dtype);
+        a0 = vf_load(queries + t) * k0 + a0;
+        a1 = vf_load(queries + t + LANES) * k1 + a1;
+        if (rows == 2) {
+            b0 = vf_load(queries + stride + t) * k0 + b0;
+            b1 = vf_load(queries + stride + t + LANES) * k1 + b1;
+        }
+    }
+    if (t < size) {
+        vf k0 = cached_vector(key, t, dtype);
+        a0 = vf_load(queries + t) * k0 + a0;
+        if (rows == 2)
+            b0 = vf_load(queries + stride + t) * k0 + b0;
+    }
+    *first = a0 + a1;
+    *second = b0 + b1;
+}
+
+/* Keys [0, count) at `key_at`, whole vectors of `size` channels, to scores from `scores` on. */
+INLINE void plain_keys(const float *queries, const void *const *key_at, int count, int64_t size,
+                       float *scores, const int rows, const attn_dtype dtype)
+{
+    vf sums[2][LANES];
+    for (int k = 0; k < LANES; k++)
+        plain_key(queries, size, key_at[k < count ? k : count - 1], size, &sums[0][k], &sums[1][k],
+                  rows, dtype);
+    vf_store(scores, fold_lanes(sums[0]));
+    if (rows == 2)
+        vf_store(scores + ATTN_SCORE_STRIDE, fold_lanes(sums[1]));
+}
+
+INLINE void quad_keys(const struct attn_cached_scores_call *call, const void *const *keys,
+                      int count, int64_t size, float *scores, const attn_dtype dtype)
+{
+    const struct attn_scores_in_place_call in_place = {
+        .queries = call->queries, .steps = size, .rows = call->rows};
+    const char *key_at[IN_PLACE_KEYS];
+    for (int k = 0; k < IN_PLACE_KEYS; k++)
+        key_at[k] = keys[k < count ? k : count - 1];
+    quad_tiles(&in_place, key_at, scores, dtype);
+}
+
+/* `step` keys at a time, widened first where `wide` says so. */
+INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const int step,
+                             const int rows, const bool wide, const attn_dtype dtype)
+{
+    const struct attn_cached_rows *keys = &call->keys;
+    const int64_t size = (keys->size + LANES - 1) / LANES * LANES;
+    for (int key = 0; key < keys->count; key += step) {
+        const int count = keys->count - key < step ? keys->count - key : step;
+        const void *widened[LANES > (int)IN_PLACE_KEYS ? LANES : (int)IN_PLACE_KEYS];
+        const void *const *at = keys->at + key;
+        if (wide) {
+            widen_rows(keys, key, count, size, call->wide);
+            for (int k = 0; k < count; k++)
+                widened[k] = call->wide + k * size;
+            at = widened;
+        }
+        if (rows > 0)
+            plain_keys(call->queries, at, count, size, call->scores + key, rows, dtype);
+        else
+            quad_keys(call, at, count, size, call->scores + key, dtype);
+    }
+}
+
+INLINE void plain_scores(const struct attn_cached_scores_call *call, const int rows)
+{
+    if (!rows_are_whole(&call->keys))
+        cached_scores_as(call, LANES, rows, true, ATTN_F32);
+    else if (call->keys.dtype == ATTN_F32)
+        cached_scores_as(call, LANES, rows, false, ATTN_F32);
+    else if (call->keys.dtype == ATTN_BF16)
+        cached_scores_as(call, LANES, rows, false, ATTN_BF16);
+    else if (call->keys.dtype == ATTN_F16)
+        cached_scores_as(call, LANES, rows, false, ATTN_F16);
+    else
+        cached_scores_as(call, LANES, rows, false, ATTN_INT8);
+}
+
+static void cached_scores(const struct attn_cached_scores_call *call)
+{
+    if (call->rows == 1)
+        plain_scores(call, 1);
+    else if (call->rows == 2)
+        plain_scores(call, 2);
+    else if (call->keys.dtype == ATTN_F32 && rows_are_whole(&call->keys))
+        cached_scores_as(call, IN_PLACE_KEYS, 0, false, ATTN_F32);
+    else
+        cached_scores_as(call, IN_PLACE_KEYS, 0, true, ATTN_F32);
+    for (int row = 0; call->factors && row < call->rows; row++)
+        multiply_row(call->scores + (int64_t)row * ATTN_SCORE_STRIDE, call->factors,
+                     call->keys.count);
+}
+
+/* Rows of whole vectors as cached_scores takes them. */
+static void cached_queries(const float *rows, int count, int64_t size, float *to)
+{
+    if (count <= PLAIN_ROWS) {
+        for (int64_t t = 0; t < count * size; t += LANES)
+            vf_store(to + t, vf_load(rows + t));
+        return;
+    }
+    for (int row = 0; row < count || row % QUAD_ROWS != 0; row++) {
+        float *at = to + row / QUAD_ROWS * QUAD_ROWS * size + row % QUAD_ROWS * 4;
+        for (int64_t t = 0; t < size; t += 4, at += LANES)
+            v4_store(at, row < count ? v4_load(rows + row * size + t) : (v4){0});
+    }
+}

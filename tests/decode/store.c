@@ -1,0 +1,342 @@
+/* Filling stores, and laying them into pages; see store.h. */
+#include "decode/store.h"
+
+#include <stdlib.h>
+
+#include "attention/hostile.h"
+#include "attn_ref.h"
+
+static int64_t bits_of(attn_dtype dtype)
+{
+    return dtype == ATTN_F32 ? 32 : dtype == ATTN_INT8 ? 8 : dtype == ATTN_INT4 ? 4 : 16;
+}
+
+static int64_t row_bytes(attn_dtype dtype, int64_t size)
+{
+    return (size * bits_of(dtype) + 7) / 8;
+}
+
+static int64_t scales_of(const struct store_type *type, attn_dtype dtype, int64_t size)
+{
+    if (dtype == ATTN_INT4)
+        return (size + type->group - 1) / type->group;
+    return dtype == ATTN_INT8 ? 1 : 0;
+}
+
+/* Element d of a quantised row becomes the whole number nearest to x / scale. */
+static void set_whole(unsigned char *row, attn_dtype dtype, int64_t d, double x)
+{
+    int most = dtype == ATTN_INT8 ? 127 : 7;
+    int whole = x != x ? 0 : (int)fmax(-most - 1, fmin(most, nearbyint(x)));
+    if (dtype == ATTN_INT8) {
+        ((int8_t *)row)[d] = (int8_t)whole;
+        return;
+    }
+    int half = whole & 15;
+    row[d / 2] = (unsigned char)(d % 2 ? (row[d / 2] & 15) | half << 4 : (row[d / 2] & 240) | half);
+}
+
+/* One row: x[size] into `row`, with its scales. */
+static void set_row(const struct store_type *type, attn_dtype dtype, const double *x, int64_t size,
+                    unsigned char *row, float *scales)
+{
+    const int64_t group = dtype == ATTN_INT4 ? type->group : size;
+    if (dtype != ATTN_INT8 && dtype != ATTN_INT4) {
+        for (int64_t d = 0; d < size; d++)
+            attn_ref_store(row, dtype, d, x[d]);
+        return;
+    }
+    for (int64_t begin = 0; begin < size; begin += group) {
+        double most = 0;
+        int64_t end = begin + group < size ? begin + group : size;
+        for (int64_t d = begin; d < end; d++)
+            most = fmax(most, fabs(x[d]));
+        float scale = (float)(most / (dtype == ATTN_INT8 ? 127 : 7));
+        scales[begin / group] = scale;
+        for (int64_t d = begin; d < end; d++)
+            set_whole(row, dtype, d, scale > 0 ? x[d] / (double)scale : 0);
+    }
+}
+
+static void fill(struct store *s, const struct attention_case *c, struct random *random)
+{
+    double *x =
+        need((size_t)(s->head_size > s->head_size_v ? s->head_size : s->head_size_v), sizeof *x);
+    for (int64_t i = 0; s->channel_scale && i < s->kv_heads * s->head_size; i++)
+        s->channel_scale[i] = (float)(0.25 + random_unit(random));
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t h = 0; h < s->kv_heads; h++)
+            for (int64_t j = 0; j < s->keys[b]; j++) {
+                int64_t row = (b * s->kv_heads + h) * s->most + j;
+                for (int64_t d = 0; d < s->head_size; d++) {
+                    x[d] = attn_ref_value(case_vector(c, CASE_K, b, h, j), c->k.dtype, d);
+                    if (s->channel_scale)
+                        x[d] /= (double)s->channel_scale[h * s->head_size + d];
+                }
+                set_row(&s->type, s->type.k, x, s->head_size, s->k + row * s->k_row,
+                        s->k_scale + row * s->k_scales);
+                for (int64_t d = 0; d < s->head_size_v; d++)
+                    x[d] = attn_ref_value(case_vector(c, CASE_V, b, h, j), c->v.dtype, d);
+                set_row(&s->type, s->type.v, x, s->head_size_v, s->v + row * s->v_row,
+                        s->v_scale + row * s->v_scales);
+            }
+    free(x);
+}
+
+struct store *store_create(const struct attention_case *c, struct store_type type,
+                           struct random *random)
+{
+    struct store *s = need(1, sizeof *s);
+    *s = (struct store){.type = type,
+                        .batch = c->args.batch,
+                        .kv_heads = c->problem.kv_heads,
+                        .head_size = c->problem.head_size,
+                        .head_size_v = c->problem.head_size_v,
+                        .most = c->args.keys};
+    if (c->problem.heads == 0)
+        s->kv_heads = 0; /* then nothing was made */
+    s->k_row = row_bytes(type.k, s->head_size);
+    s->v_row = row_bytes(type.v, s->head_size_v);
+    s->k_scales = scales_of(&type, type.k, s->head_size);
+    s->v_scales = scales_of(&type, type.v, s->head_size_v);
+    const size_t rows = (size_t)(s->batch * s->kv_heads * s->most);
+    s->keys = need((size_t)s->batch, sizeof *s->keys);
+    s->k = need(rows, (size_t)s->k_row);
+    s->v = need(rows, (size_t)s->v_row);
+    memset(s->k, 0, rows * (size_t)s->k_row);
+    memset(s->v, 0, rows * (size_t)s->v_row);
+    s->k_scale = need(rows, 4 * (size_t)s->k_scales);
+    s->v_scale = need(rows, 4 * (size_t)s->v_scales);
+    if (type.channel_scales)
+        s->channel_scale = need((size_t)(s->kv_heads * s->head_size), sizeof(float));
+    s->position = need((size_t)(s->batch * s->most), sizeof(int32_t));
+    for (int64_t b = 0; b < s->batch; b++) {
+        s->keys[b] = case_keys(c, b);
+        int32_t position = -1;
+        for (int64_t j = 0; j < s->keys[b]; j++) {
+            position +=
+                (int32_t)(1 + (random_chance(random, 0.2) ? random_between(random, 1, 5) : 0));
+            s->position[b * s->most + j] = position;
+        }
+    }
+    fill(s, c, random);
+    return s;
+}
+
+void store_destroy(struct store *s)
+{
+    free(s->keys);
+    free(s->k);
+    free(s->v);
+    free(s->k_scale);
+    free(s->v_scale);
+    free(s->channel_scale);
+    free(s->position);
+    free(s);
+}
+
+static void poison_row(attn_dtype dtype, unsigned char *row, int64_t size, float *scales,
+                       int64_t count, struct random *random)
+{
+    for (int64_t d = 0; d < size && dtype <= ATTN_F16; d++)
+        hostile_store(row, dtype, d, random);
+    for (int64_t i = 0; i < count; i++)
+        hostile_store(scales, ATTN_F32, i, random);
+}
+
+void store_poison(struct store *s, int64_t batch, int64_t head, int64_t key, struct random *random)
+{
+    int64_t row = (batch * s->kv_heads + head) * s->most + key;
+    poison_row(s->type.k, s->k + row * s->k_row, s->head_size, s->k_scale + row * s->k_scales,
+               s->k_scales, random);
+    poison_row(s->type.v, s->v + row * s->v_row, s->head_size_v, s->v_scale + row * s->v_scales,
+               s->v_scales, random);
+}
+
+/* ---- laying ---- */
+
+static void *room(struct laid *laid, size_t bytes)
+{
+    unsigned char *memory = need(bytes, 1);
+    memset(memory, 0xff, bytes); /* NaN in every type that has one, in scales too */
+    laid->memory[laid->memory_count++] = memory;
+    return memory;
+}
+
+/* Strides of [page][head][token] rows of `row` elements, heads or tokens outermost in a page; returns how
+ * many elements a page has. */
+static int64_t choose_strides(int64_t stride[3], int64_t row, int64_t heads, int64_t tokens,
+                              bool heads_first, int64_t gap)
+{
+    stride[heads_first ? 1 : 2] = row + gap;
+    stride[heads_first ? 2 : 1] = (row + gap) * (heads_first ? heads : tokens);
+    if (stride[1] == 0 || heads == 0)
+        stride[1] = row + gap;
+    stride[0] = (row + gap) * (heads > 0 ? heads : 1) * tokens + 2 * gap;
+    return stride[0];
+}
+
+static void *pool(struct laid *laid, int64_t stride[3], attn_dtype dtype, int64_t size,
+                  const struct store *s, int64_t page_size, bool orderly, struct random *random)
+{
+    const int64_t even = dtype == ATTN_INT4 ? 2 : 1;
+    int64_t gap = orderly ? 0 : even * random_between(random, 0, 3);
+    int64_t row = (size + even - 1) / even * even;
+    choose_strides(stride, row, s->kv_heads, page_size, !orderly && random_chance(random, 0.5),
+                   gap);
+    return room(laid, (size_t)(laid->view.pages * stride[0] * bits_of(dtype) / 8));
+}
+
+static float *scale_pool(struct laid *laid, int64_t stride[3], int64_t scales,
+                         const struct store *s, int64_t page_size, bool orderly,
+                         struct random *random)
+{
+    if (scales == 0)
+        return NULL;
+    choose_strides(stride, scales, s->kv_heads, page_size, !orderly && random_chance(random, 0.5),
+                   orderly ? 0 : random_between(random, 0, 2));
+    return room(laid, (size_t)(laid->view.pages * stride[0]) * sizeof(float));
+}
+
+/* The table: how many pages each sequence has, which, and how full. */
+static void make_table(struct laid *laid, const struct store *s, bool orderly,
+                       struct random *random)
+{
+    const int64_t page_size = laid->layout.page_size;
+    int32_t *indptr = room(laid, (size_t)(s->batch + 1) * 4);
+    int32_t *last = room(laid, (size_t)s->batch * 4 + 4),
+            *gone = room(laid, (size_t)s->batch * 4 + 4);
+    bool rings = !orderly && random_chance(random, 0.5);
+    indptr[0] = 0;
+    for (int64_t b = 0; b < s->batch; b++) {
+        gone[b] = rings && s->keys[b] > 0 ? (int32_t)random_between(random, 0, page_size - 1) : 0;
+        int64_t slots = s->keys[b] + gone[b];
+        int64_t pages = s->keys[b] > 0 ? (slots + page_size - 1) / page_size : 0;
+        indptr[b + 1] = indptr[b] + (int32_t)pages;
+        last[b] = pages > 0 ? (int32_t)(slots - (pages - 1) * page_size) : 0;
+    }
+    const int64_t used = indptr[s->batch];
+    laid->view.pages = used + (orderly ? 0 : random_between(random, 0, 3));
+    int32_t *indices = room(laid, (size_t)used * 4 + 4);
+    int32_t *all = need((size_t)laid->view.pages, sizeof *all);
+    for (int64_t i = 0; i < laid->view.pages; i++)
+        all[i] = (int32_t)i;
+    for (int64_t i = laid->view.pages - 1; i > 0 && !orderly; i--) {
+        int64_t other = random_between(random, 0, i);
+        int32_t keep = all[i];
+        all[i] = all[other], all[other] = keep;
+    }
+    for (int64_t i = 0; i < used; i++)
+        indices[i] = all[i];
+    free(all);
+    laid->view.indptr = indptr;
+    laid->view.indices = indices;
+    laid->view.last_page_len = last;
+    laid->view.first_page_begin = rings ? gone : NULL;
+}
+
+static void copy_rows(const struct store *s, const struct laid *laid, unsigned char *pool,
+                      const int64_t stride[3], int64_t bits, const unsigned char *from,
+                      int64_t row_bytes)
+{
+    const attn_kv_view *view = &laid->view;
+    const int64_t page_size = laid->layout.page_size;
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t j = 0; j < s->keys[b]; j++) {
+            int64_t slot = j + (view->first_page_begin ? view->first_page_begin[b] : 0);
+            int64_t page = view->indices[view->indptr[b] + slot / page_size];
+            for (int64_t h = 0; h < s->kv_heads; h++) {
+                int64_t at = page * stride[0] + h * stride[1] + slot % page_size * stride[2];
+                int64_t row = (b * s->kv_heads + h) * s->most + j;
+                memcpy(pool + at * bits / 8, from + row * row_bytes, (size_t)row_bytes);
+            }
+        }
+}
+
+static void copy_positions(const struct store *s, struct laid *laid)
+{
+    const int64_t page_size = laid->layout.page_size;
+    int32_t *positions = room(laid, (size_t)(laid->view.pages * page_size) * 4 + 4);
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t j = 0; j < s->keys[b]; j++) {
+            int64_t slot = j + (laid->view.first_page_begin ? laid->view.first_page_begin[b] : 0);
+            int64_t page = laid->view.indices[laid->view.indptr[b] + slot / page_size];
+            positions[page * page_size + slot % page_size] = s->position[b * s->most + j];
+        }
+    laid->view.positions = positions;
+}
+
+struct laid store_lay(const struct store *s, int64_t page_size, bool orderly, struct random *random)
+{
+    struct laid laid = {.layout = {.struct_size = sizeof(attn_kv_layout), .page_size = page_size},
+                        .view = {.struct_size = sizeof(attn_kv_view)}};
+    attn_kv_layout *l = &laid.layout;
+    l->k_dtype = s->type.k, l->v_dtype = s->type.v;
+    l->group = s->type.group;
+    l->k_channel_scales = s->type.channel_scales;
+    l->positions = s->type.positions;
+    make_table(&laid, s, orderly, random);
+    void *k = pool(&laid, l->k_stride, l->k_dtype, s->head_size, s, page_size, orderly, random);
+    float *k_scale =
+        scale_pool(&laid, l->k_scale_stride, s->k_scales, s, page_size, orderly, random);
+    copy_rows(s, &laid, k, l->k_stride, bits_of(l->k_dtype), s->k, s->k_row);
+    if (k_scale)
+        copy_rows(s, &laid, (unsigned char *)k_scale, l->k_scale_stride, 32,
+                  (const unsigned char *)s->k_scale, 4 * s->k_scales);
+    void *v = k;
+    float *v_scale = NULL;
+    memcpy(l->v_stride, l->k_stride, sizeof l->v_stride);
+    if (!s->type.latent) {
+        v = pool(&laid, l->v_stride, l->v_dtype, s->head_size_v, s, page_size, orderly, random);
+        v_scale = scale_pool(&laid, l->v_scale_stride, s->v_scales, s, page_size, orderly, random);
+        copy_rows(s, &laid, v, l->v_stride, bits_of(l->v_dtype), s->v, s->v_row);
+    }
+    if (v_scale)
+        copy_rows(s, &laid, (unsigned char *)v_scale, l->v_scale_stride, 32,
+                  (const unsigned char *)s->v_scale, 4 * s->v_scales);
+    laid.view.k = k, laid.view.v = v;
+    laid.view.k_scale = k_scale, laid.view.v_scale = v_scale;
+    laid.view.k_channel_scale = s->channel_scale;
+    if (s->type.positions)
+        copy_positions(s, &laid);
+    return laid;
+}
+
+void laid_destroy(struct laid *laid)
+{
+    for (int i = 0; i < laid->memory_count; i++)
+        free(laid->memory[i]);
+}
+
+/* Documents of keys are [B, Nk] over a cache, whatever the queries. */
+static void relay_documents(struct attention_case *c)
+{
+    if (!c->key_documents || c->problem.lengths < ATTN_LENGTHS_RAGGED_I32)
+        return;
+    int32_t *padded = need((size_t)(c->args.batch * c->args.keys), sizeof *padded);
+    for (int64_t b = 0; b < c->args.batch; b++)
+        for (int64_t j = 0; j < case_keys(c, b); j++)
+            padded[b * c->args.keys + j] =
+                c->key_documents[attn_ref_key_place(&c->problem, &c->args, b, j)];
+    free(c->key_documents);
+    c->scores_args.key_documents = c->key_documents = padded;
+}
+
+void laid_use(const struct laid *laid, struct attention_case *c)
+{
+    if (!c->problem.cache)
+        relay_documents(c);
+    const uint32_t swept = ATTN_STAT_COLUMN_MASS | ATTN_STAT_COLUMN_VIEWERS | ATTN_STAT_WEIGHTS |
+                           ATTN_STAT_PAIRS | ATTN_STAT_MASS_SEGMENTS;
+    const uint32_t placed = ATTN_STAT_MASS_SELF | ATTN_STAT_MASS_PREVIOUS | ATTN_STAT_MASS_NEXT |
+                            ATTN_STAT_MASS_FIRST | ATTN_STAT_MASS_LOCAL | ATTN_STAT_DISTANCE_MEAN |
+                            ATTN_STAT_DISTANCE_SD;
+    c->wanted.set &= ~(swept | (laid->layout.positions ? placed : 0));
+    c->statistics.segment_ids = NULL;
+    c->problem.cache = &laid->layout;
+    c->args.cache = &laid->view;
+    c->problem.total_keys = 0;
+    c->args.k = c->args.v = NULL;
+    c->args.key_lengths = NULL;
+    c->args.cu_seqlens_k = NULL;
+}

@@ -1,0 +1,217 @@
+/* Attention over caches against its specification: every dtype, any pages, all options, each quantity within
+ * its derived bound; hostile numbers wherever no row looks. */
+#include "attention/compare.h"
+#include "attention/path.h"
+#include "decode/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "attn_ref.h"
+
+static struct record record;
+
+static struct store_type random_type(const struct attention_case *c, struct random *random)
+{
+    struct store_type type = {.k = (attn_dtype)random_between(random, ATTN_F32, ATTN_INT4),
+                              .v = (attn_dtype)random_between(random, ATTN_F32, ATTN_INT4),
+                              .positions = random_chance(random, 0.3)};
+    if (type.k == ATTN_INT4 || type.v == ATTN_INT4)
+        type.group = random_between(random, 1, 1 + random_between(random, 1, 64));
+    type.channel_scales = type.k == ATTN_INT8 && random_chance(random, 0.5);
+    if (type.k <= ATTN_F16 && c->problem.head_size_v <= c->problem.head_size &&
+        random_chance(random, 0.3)) {
+        type.latent = true;
+        type.v = type.k;
+        type.group = 0;
+    }
+    return type;
+}
+
+/* Whether some row of the heads that read a kv head sees the key. */
+static bool seen_by_any(const struct attention_case *c, int64_t b, int64_t kv_head, int64_t key)
+{
+    int64_t group = c->problem.heads / c->problem.kv_heads;
+    for (int64_t h = kv_head * group; h < (kv_head + 1) * group; h++)
+        for (int64_t i = 0; i < case_queries(c, b); i++)
+            if (attn_ref_visible(&c->problem, &c->args, b, h, i, key))
+                return true;
+    return false;
+}
+
+static void poison_unseen(struct store *store, const struct attention_case *c,
+                          struct random *random)
+{
+    for (int64_t b = 0; b < store->batch; b++)
+        for (int64_t h = 0; h < store->kv_heads; h++)
+            for (int64_t j = 0; j < store->keys[b]; j++)
+                if (!seen_by_any(c, b, h, j))
+                    store_poison(store, b, h, j, random);
+}
+
+static int64_t random_page_size(struct random *random)
+{
+    static const int64_t sizes[] = {1, 2, 3, 5, 8, 15, 16, 17, 32, 64, 100, 100000};
+    return sizes[random_between(random, 0, 11)];
+}
+
+/* Lay, run and compare; `hostile`: what nobody sees is turned before, poisoned rows are then a fault. */
+static int run_laid(struct attention_case *c, bool hostile, struct random *random)
+{
+    struct store *store = store_create(c, random_type(c, random), random);
+    int64_t page_size = random_page_size(random);
+    page_size = page_size > c->args.keys + 8 ? c->args.keys + 8 : page_size;
+    struct laid laid = store_lay(store, page_size, random_chance(random, 0.2), random);
+    laid_use(&laid, c);
+    if (hostile) {
+        poison_unseen(store, c, random);
+        laid_destroy(&laid);
+        laid = store_lay(store, page_size, random_chance(random, 0.2), random);
+        laid_use(&laid, c);
+    }
+    int64_t poisoned = record.poisoned_rows;
+    attn_error error;
+    int faults = 1;
+    attn_status status = case_run(c, NULL, &error);
+    if (status == ATTN_OK)
+        faults = case_compare(c, &record);
+    else
+        fprintf(stderr, "    %s: %s\n", attn_status_name(status), error.message);
+    if (hostile && record.poisoned_rows != poisoned) {
+        fprintf(stderr, "    NaN or Inf in a row that sees none\n");
+        faults++;
+    }
+    if (faults) {
+        case_describe(c, stderr);
+        fprintf(stderr, "    cache: k %d v %d, pages of %lld, group %lld,%s%s%s%s\n",
+                (int)store->type.k, (int)store->type.v, (long long)page_size,
+                (long long)store->type.group, store->type.positions ? " positions" : "",
+                store->type.latent ? " latent" : "", laid.view.first_page_begin ? " rings" : "",
+                store->type.channel_scales ? " channel scales" : "");
+    }
+    laid_destroy(&laid);
+    store_destroy(store);
+    return faults;
+}
+
+static void repeat(uint64_t first, int64_t count, int (*one)(uint64_t seed))
+{
+    const char *seed = getenv("ATTN_CHECK_SEED");
+    int failed = 0;
+    for (int64_t i = 0; i < count && failed < 5; i++) {
+        uint64_t at = first + (uint64_t)i;
+        if (seed && at != strtoull(seed, NULL, 10))
+            continue;
+        failed += one(at) != 0;
+    }
+    assert_int_equal(failed, 0);
+}
+
+static int one_random(uint64_t seed)
+{
+    struct random random = {seed};
+    struct attention_case *c = case_random_all(seed, seed % 40 == 0   ? CASE_LARGE
+                                                     : seed % 40 == 1 ? CASE_WIDE
+                                                                      : CASE_SMALL);
+    int faults = run_laid(c, false, &random);
+    case_destroy(c);
+    return faults;
+}
+
+static void random_cases(void **state)
+{
+    (void)state;
+    repeat(51000000, 400, one_random);
+}
+
+static int one_hostile(uint64_t seed)
+{
+    struct random random = {seed};
+    struct attention_case *c = case_random_all(seed, CASE_SMALL);
+    int faults = run_laid(c, !c->scores.function, &random);
+    case_destroy(c);
+    return faults;
+}
+
+static void hostile_cases(void **state)
+{
+    (void)state;
+    repeat(52000000, 250, one_hostile);
+}
+
+/* Few queries on so many keys that chunks are merged. */
+static struct attention_case *tall_case(uint64_t seed, struct random *random)
+{
+    static const int64_t groups[] = {1, 1, 2, 3, 4, 7, 8, 12, 16};
+    static const int64_t sizes[] = {16, 32, 64, 64, 40, 33};
+    attn_problem p =
+        attn_problem_init(random_between(random, 1, 2), 1, 1,
+                          random_chance(random, 0.6) ? 1 : random_between(random, 2, 5),
+                          random_between(random, 900, 4000), 1);
+    p.heads = groups[random_between(random, 0, 8)];
+    p.head_size = sizes[random_between(random, 0, 5)];
+    p.head_size_v = random_chance(random, 0.7) ? p.head_size : sizes[random_between(random, 0, 5)];
+    p.causal = random_chance(random, 0.6);
+    p.sinks = random_chance(random, 0.2);
+    if (random_chance(random, 0.3))
+        p.softcap = 5;
+    if (random_chance(random, 0.3))
+        p.window =
+            (attn_window){random_between(random, 0, p.keys), -1, random_between(random, 0, 5)};
+    case_random_layouts(&p, random, false);
+    attn_scores scores = attn_scores_init();
+    scores.alibi = random_chance(random, 0.3);
+    if (random_chance(random, 0.3)) {
+        scores.mask = ATTN_MASK_BYTES;
+        scores.mask_stride[2] = p.keys;
+    }
+    if (scores.alibi || scores.mask)
+        p.scores = &scores;
+    attn_statistics_wanted wanted = attn_statistics_wanted_init(
+        random_chance(random, 0.5) ? (1u << 21) - 1 : ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT);
+    wanted.top_keys = 5;
+    struct case_options options = case_options_init(&p);
+    options.wanted = random_chance(random, 0.7) ? &wanted : NULL;
+    struct attention_case *c = case_create(&p, &options);
+    c->seed = seed;
+    c->values = "tall";
+    case_fill_normal(&c->q, &c->problem.q, random, random_chance(random, 0.5) ? 1 : 4, 0);
+    case_fill_normal(&c->k, &c->problem.k, random, 1, 0);
+    case_fill_normal(&c->v, &c->problem.v, random, 1, 0);
+    case_random_scores(c, random);
+    return c;
+}
+
+static int one_tall(uint64_t seed)
+{
+    struct random random = {seed};
+    struct attention_case *c = tall_case(seed, &random);
+    int faults = run_laid(c, seed % 2, &random);
+    case_destroy(c);
+    return faults;
+}
+
+static void tall_cases(void **state)
+{
+    (void)state;
+    repeat(53000000, 40, one_tall);
+}
+
+int main(void)
+{
+    int status = path_check();
+    if (status != 0)
+        return status;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_cases),
+        cmocka_unit_test(hostile_cases),
+        cmocka_unit_test(tall_cases),
+    };
+    status = cmocka_run_group_tests_name("decode", tests, NULL, NULL);
+    record_print(&record);
+    return status;
+}
