@@ -87,6 +87,15 @@ def tokenizer_json():
             "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": post,
             "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                       "max_input_chars_per_word": 100, "vocab": vocab}}, separators=(",", ":")).encode())
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+    bpe_model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "\u0120": 2, "ab": 3, "\u0120a": 4, "1": 5}, "ignore_merges": True,
+                 "merges": ["\u0120 a", ["a", "b"]]}
+    bpe_template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]}
+    write("tokenizer_json", "byte-bpe", json.dumps({
+        "added_tokens": [{"id": 6, "content": "<s>", "special": True}], "normalizer": {"type": "NFC"}, "model": bpe_model,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, byte_level]},
+        "post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, bpe_template]}},
+        separators=(",", ":")).encode())
     write("tokenizer_json", "gap", b'{"model":{"type":"WordPiece","vocab":{"a":0,"b":2,"c":2}}}')
     write("tokenizer_json", "deep", b'{"model":' + b"[" * 3000)
 
