@@ -26,7 +26,7 @@ COMMAND = {
     "files": 1,
     "tokenizer": 2,
     "model": 3,
-    "inspect": 4, "bench": 4,
+    "inspect": 4, "bench": 4, "run": 4,
     "": 5,  # tools/attn/*.c: main and the subcommands
 }
 

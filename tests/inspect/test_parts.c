@@ -1,8 +1,8 @@
 /* The small parts: SHA-256, escaping, the little languages of the options, classes of tokens. */
 #include "inspect/classes.h"
-#include "inspect/escape.h"
 #include "inspect/options.h"
 #include "inspect/sha256.h"
+#include "tokenizer/escape.h"
 
 #include <math.h>
 #include <setjmp.h>

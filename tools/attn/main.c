@@ -3,6 +3,7 @@
 #include "base/output_file.h"
 #include "command.h"
 #include "inspect/command_inspect.h"
+#include "run/command_run.h"
 
 #include <attn/attn.h>
 #include <errno.h>
@@ -17,6 +18,7 @@ static const struct command {
 } commands[] = {
     {"inspect", "attn inspect", "run a text through a model and report what every head attends to",
      command_inspect},
+    {"run", "attn run", "write a text with a model, and tell where it looked", command_run},
     {"info", "attn info", "describe this machine, or a model file and what will run it",
      command_info},
     {"bench", "attn bench", "measure the kernels as a share of what this machine can do",

@@ -1,44 +1,17 @@
 /* The text that is inspected; see input.h. */
 #include "input.h"
 
+#include "../base/text_file.h"
 #include "builtin_text.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char builtin_name[] = "built-in text";
 
-/* Everything that is left of a stream. */
-static bool read_all(struct input *input, FILE *file, struct failure *f)
-{
-    size_t room = 0;
-    for (;;) {
-        if (input->bytes == room) {
-            room = room ? 2 * room : 1 << 16;
-            char *larger = realloc(input->data, room);
-            if (!larger)
-                return fail(f, "%s: out of memory", input->name);
-            input->data = larger;
-        }
-        size_t got = fread(input->data + input->bytes, 1, room - input->bytes, file);
-        if (got == 0)
-            break;
-        input->bytes += got;
-        if (input->bytes > TOKENIZER_MAX_TEXT)
-            return fail(f, "%s: the text is longer than %d bytes", input->name,
-                        (int)TOKENIZER_MAX_TEXT);
-    }
-    if (ferror(file))
-        return fail(f, "%s: cannot be read: %s", input->name, strerror(errno));
-    return true;
-}
-
 bool input_read(struct input *input, const char *path, struct failure *f)
 {
     *input = (struct input){.name = path};
-    bool ok;
     if (!path) {
         input->name = builtin_name;
         input->data = malloc(sizeof builtin_text);
@@ -48,16 +21,8 @@ bool input_read(struct input *input, const char *path, struct failure *f)
         memcpy(input->data, builtin_text, input->bytes);
         return true;
     }
-    if (strcmp(path, "-") == 0) {
-        input->name = "standard input";
-        ok = read_all(input, stdin, f);
-    } else {
-        FILE *file = fopen(path, "rb");
-        if (!file)
-            return fail(f, "%s: cannot be opened: %s", path, strerror(errno));
-        ok = read_all(input, file, f);
-        fclose(file);
-    }
+    input->name = text_file_name(path);
+    bool ok = text_file_read(path, TOKENIZER_MAX_TEXT, &input->data, &input->bytes, f);
     if (ok && input->bytes == 0)
         ok = fail(f, "%s: the text is empty", input->name);
     if (!ok)

@@ -1,6 +1,6 @@
 /* A closer look at one head (--head): its figures, the text shaded by how much attention each token
  * receives, what some queries look at most, and how far it looks. */
-#include "escape.h"
+#include "../tokenizer/escape.h"
 #include "report.h"
 
 #include <inttypes.h>

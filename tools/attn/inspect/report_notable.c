@@ -1,5 +1,5 @@
 /* The heads that stand out most: for each label the two strongest, with the reason and the figure. */
-#include "escape.h"
+#include "../tokenizer/escape.h"
 #include "report.h"
 
 #include <inttypes.h>

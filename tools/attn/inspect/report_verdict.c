@@ -1,5 +1,5 @@
 /* The first two lines: what dominates, and on what it was measured; and the last: what the words mean. */
-#include "escape.h"
+#include "../tokenizer/escape.h"
 #include "report.h"
 
 #include <inttypes.h>

@@ -56,17 +56,17 @@ static bool project_chunk(struct run *run, int64_t l, int64_t first, int64_t row
            run_rows(run, rows, head_row, &heads, f);
 }
 
-static attn_problem layer_problem(const struct run *run, int64_t l)
+attn_problem layer_problem(const struct run *run, int64_t l, int64_t batch, int64_t queries,
+                           int64_t keys)
 {
     const struct settings *s = &run->model->settings;
-    int64_t n = run->length;
     attn_problem problem =
-        attn_problem_init(run->request->sequences, s->heads, s->kv_heads, n, n, s->key_size);
+        attn_problem_init(batch, s->heads, s->kv_heads, queries, keys, s->key_size);
     problem.head_size_v = s->value_size;
-    problem.q = attn_layout_bshd(ATTN_F32, s->heads, n, s->key_size);
-    problem.k = attn_layout_bshd(ATTN_F32, s->kv_heads, n, s->key_size);
-    problem.v = attn_layout_bshd(ATTN_F32, s->kv_heads, n, s->value_size);
-    problem.o = attn_layout_bshd(ATTN_F32, s->heads, n, s->value_size);
+    problem.q = attn_layout_bshd(ATTN_F32, s->heads, queries, s->key_size);
+    problem.k = attn_layout_bshd(ATTN_F32, s->kv_heads, keys, s->key_size);
+    problem.v = attn_layout_bshd(ATTN_F32, s->kv_heads, keys, s->value_size);
+    problem.o = attn_layout_bshd(ATTN_F32, s->heads, queries, s->value_size);
     problem.scale = (float)s->scale;
     problem.softcap = (float)s->score_softcap;
     problem.causal = s->causal;
@@ -127,15 +127,22 @@ static bool show_attention(struct run *run, int64_t l, const attn_problem *probl
     return ok;
 }
 
-bool run_attention(struct run *run, int64_t l, struct failure *f)
+bool project_rows(struct run *run, int64_t l, struct failure *f)
 {
     for (int64_t first = 0; first < run->count; first += run->chunk) {
         int64_t left = run->count - first, rows = left < run->chunk ? left : run->chunk;
         if (!project_chunk(run, l, first, rows, f) || !run_advance(run, l, 0, f))
             return false;
     }
+    return true;
+}
+
+bool run_attention(struct run *run, int64_t l, struct failure *f)
+{
+    if (!project_rows(run, l, f))
+        return false;
     const struct model_observer *observer = run->request->observer;
-    attn_problem problem = layer_problem(run, l);
+    attn_problem problem = layer_problem(run, l, run->request->sequences, run->length, run->length);
     bool contribution = false;
     if (observer != NULL && observer->before_attention != NULL &&
         !observer->before_attention(observer->context, l, &problem, &contribution, f))

@@ -25,7 +25,7 @@ static void embed_row(void *argument, int64_t r)
     if (e->token_type != NULL)
         add_row(x, e->token_type, width);
     if (e->position != NULL) {
-        matrix_unpack(&model->part[PART_POSITIONS].matrix, r % e->run->length, 1,
+        matrix_unpack(&model->part[PART_POSITIONS].matrix, e->run->position + r % e->run->length, 1,
                       e->position + r * width);
         add_row(x, e->position + r * width, width);
     }

@@ -50,7 +50,8 @@ static void score_row(void *argument, int64_t r)
         score->sum *= exp((double)max_before - (double)score->max);
     score->sum += sum_of_exponentials(logits, score->max, t->tokens);
     int64_t row = t->first_row + r;
-    int64_t target = row + 1 < t->run->count ? t->run->tokens[row + 1] - t->first_token : -1;
+    int64_t next = row + 1 < t->run->count ? t->run->tokens[row + 1] : t->run->follows;
+    int64_t target = next >= 0 ? next - t->first_token : -1;
     if (target >= 0 && target < t->tokens)
         score->target = logits[target];
 }
@@ -63,7 +64,8 @@ static void store_scores(const struct run *run, const struct score *score, int64
         const struct score *s = &score[r];
         double nll = (double)s->max - (double)s->target + log(s->sum);
         if (request->nll != NULL)
-            request->nll[first + r] = first + r + 1 < run->count ? (float)nll : NAN;
+            request->nll[first + r] =
+                first + r + 1 < run->count || run->follows >= 0 ? (float)nll : NAN;
         if (request->argmax != NULL)
             request->argmax[first + r] = s->best;
         if (request->gap != NULL)

@@ -1,5 +1,8 @@
-/* Linear layers by panels: unpack in parallel, then multiply piece by piece in parallel. */
+/* Linear layers: a few rows by few_rows.h, outputs shared out in parallel; more by panels: unpack in
+ * parallel, then multiply piece by piece in parallel. */
 #include "linear.h"
+
+#include "few_rows.h"
 
 #include <dnnl.h>
 #include <stdatomic.h>
@@ -11,7 +14,8 @@ enum {
     PIECE_OUTPUTS = 320,       /* outputs in a piece */
     PANEL_FLOATS = 4 << 20,    /* room for unpacked rows: 16 MB */
     UNPACK_FLOATS = 64 * 1024, /* unpacked by one task */
-    PANEL_PARTS = 8            /* matrices, or parts of one, in a panel */
+    PANEL_PARTS = 8,           /* matrices, or parts of one, in a panel */
+    FEW_VALUES = 64 * 1024,    /* weights that one task multiplies with few rows */
 };
 
 /* A stretch of outputs of one product whose rows are unpacked. */
@@ -25,11 +29,12 @@ struct part {
 
 struct linear {
     const attn_executor *executor;
+    few_rows_kernel *few_rows;
     float *panel;
     size_t panel_floats;
     /* the panel at work */
     const float *x;
-    int64_t rows, inputs, unpack_rows;
+    int64_t rows, inputs, unpack_rows, few_outputs;
     struct part part[PANEL_PARTS];
     int parts;
     atomic_bool failed;
@@ -85,8 +90,10 @@ void matrix_unpack(const struct matrix *matrix, int64_t first, int64_t rows, flo
 struct linear *linear_create(const attn_executor *executor)
 {
     struct linear *linear = calloc(1, sizeof *linear);
-    if (linear != NULL)
+    if (linear != NULL) {
         linear->executor = executor;
+        linear->few_rows = few_rows_choose();
+    }
     return linear;
 }
 
@@ -170,6 +177,57 @@ static bool run_panel(struct linear *linear, struct failure *f)
     return ok && (!linear->failed || fail(f, "oneDNN could not multiply matrices"));
 }
 
+static void few_rows_task(void *argument, int64_t index, int worker)
+{
+    (void)worker;
+    struct linear *linear = argument;
+    const struct part *part = find_part(linear, false, &index);
+    const struct product *product = part->product;
+    const struct file_tensor *t = product->matrix->tensor;
+    int64_t column = index * linear->few_outputs, first = part->first + column;
+    const struct few_rows few = {
+        .type = t->type,
+        .weights = (const char *)t->data + (size_t)first * t->row_bytes,
+        .row_bytes = t->row_bytes,
+        .inputs = linear->inputs,
+        .outputs = least(linear->few_outputs, part->outputs - column),
+        .bias = product->matrix->bias != NULL ? product->matrix->bias + first : NULL,
+        .x = linear->x,
+        .rows = linear->rows,
+        .out = part->out + column,
+        .stride = product->stride,
+    };
+    linear->few_rows(&few);
+}
+
+/* Outputs [first, first + outputs) of each product for the few rows of x; the parts of the panel say which
+ * outputs a task takes. */
+static bool run_few_rows(struct linear *linear, const float *x, int64_t rows, int64_t inputs,
+                         const struct product *products, int count, int64_t first, int64_t outputs,
+                         struct failure *f)
+{
+    linear->x = x, linear->rows = rows, linear->inputs = inputs;
+    linear->few_outputs = inputs < FEW_VALUES ? FEW_VALUES / inputs : 1;
+    for (int done = 0; done < count;) {
+        int64_t tasks = 0;
+        int parts = 0;
+        for (; parts < PANEL_PARTS && done < count; parts++, done++) {
+            const struct product *product = &products[done];
+            int64_t all = outputs > 0 ? outputs : product->matrix->outputs;
+            int64_t column_pieces = pieces(all, linear->few_outputs);
+            linear->part[parts] = (struct part){.product = product,
+                                                .first = first,
+                                                .outputs = all,
+                                                .out = product->out,
+                                                .column_pieces = column_pieces};
+            tasks += column_pieces;
+        }
+        if (!run_tasks(linear->executor, tasks, few_rows_task, linear, f))
+            return false;
+    }
+    return true;
+}
+
 /* f32 in memory as floats need it: nothing to unpack. */
 static const float *in_place(const struct matrix *matrix)
 {
@@ -229,6 +287,8 @@ static bool add_product(struct linear *linear, const struct product *product, in
 bool linear_run(struct linear *linear, const float *x, int64_t rows, int64_t inputs,
                 const struct product *products, int count, struct failure *f)
 {
+    if (rows <= FEW_ROWS)
+        return run_few_rows(linear, x, rows, inputs, products, count, 0, 0, f);
     if (!prepare(linear, x, rows, inputs, f))
         return false;
     size_t used = 0;
@@ -243,11 +303,13 @@ bool linear_run_part(struct linear *linear, const float *x, int64_t rows,
                      const struct matrix *matrix, int64_t first, int64_t outputs, float *out,
                      int64_t stride, struct failure *f)
 {
-    if (!prepare(linear, x, rows, matrix->inputs, f))
-        return false;
     struct matrix plain = *matrix;
     plain.bias = NULL;
     const struct product product = {&plain, out, stride};
+    if (rows <= FEW_ROWS)
+        return run_few_rows(linear, x, rows, matrix->inputs, &product, 1, first, outputs, f);
+    if (!prepare(linear, x, rows, matrix->inputs, f))
+        return false;
     size_t used = 0;
     return add_product(linear, &product, first, outputs, out, &used, f) && run_panel(linear, f);
 }

@@ -1,10 +1,11 @@
-/* Linear layers: y = x W^T + b for many rows of x at once.
+/* Linear layers: y = x W^T + b for one row of x or many.
  *
- * W stays as the file has it. A panel of its rows is unpacked to f32, used for every row of x, and
- * forgotten; with some hundred rows of x the unpacking costs a few per cent. The multiplication is
- * oneDNN's, on one thread a call: the work is cut into pieces whose borders depend on the shapes
- * alone, and the executor hands the pieces out, so that results have the same bits for any number
- * of threads. */
+ * W stays as the file has it. Up to FEW_ROWS rows of x are multiplied with the stored weights
+ * themselves, unpacked in registers (few_rows.h). For more, a panel of W's rows is unpacked to f32, used
+ * for every row of x, and forgotten; with some hundred rows of x the unpacking costs a few per cent. The
+ * multiplication is then oneDNN's, on one thread a call. The work is cut into pieces whose borders depend
+ * on the shapes alone, and the executor hands the pieces out, so that results have the same bits for any
+ * number of threads. */
 #ifndef ATTN_TOOLS_MODEL_LINEAR_H
 #define ATTN_TOOLS_MODEL_LINEAR_H
 

@@ -200,18 +200,29 @@ static int64_t choose_chunk(const struct settings *s, int64_t count)
 
 struct angles {
     const struct rotary_table *table;
-    const double *frequency;
-    int64_t half;
+    int64_t half, position;
 };
 
 static void angles_row(void *argument, int64_t r)
 {
     const struct angles *a = argument;
-    rotary_angles(a->frequency, a->half, r, a->table->cosine + r * a->half,
+    rotary_angles(a->table->frequency, a->half, a->position + r, a->table->cosine + r * a->half,
                   a->table->sine + r * a->half);
 }
 
-static bool prepare_rotary(struct run *run, struct failure *f)
+bool turn_rotary(struct run *run, struct failure *f)
+{
+    for (int local = 0; local < 2; local++) {
+        struct angles angles = {&run->rotary[local], run->model->settings.rotary_size / 2,
+                                run->position};
+        if (run->rotary[local].frequency != NULL &&
+            !run_rows(run, run->length, angles_row, &angles, f))
+            return false;
+    }
+    return true;
+}
+
+static bool allocate_rotary(struct run *run, struct failure *f)
 {
     const struct settings *s = &run->model->settings;
     if (run->model->architecture->rotary == ROTARY_NONE)
@@ -219,29 +230,30 @@ static bool prepare_rotary(struct run *run, struct failure *f)
     bool used[2] = {false, false};
     for (int64_t l = 0; l < s->layers; l++)
         used[run->model->layer[l].local] = true;
-    double *frequency = malloc((size_t)s->rotary_size * sizeof *frequency);
-    bool ok = frequency != NULL || fail(f, "out of memory");
-    for (int local = 0; ok && local < 2; local++) {
+    for (int local = 0; local < 2; local++) {
         if (!used[local])
             continue;
         struct rotary_table *table = &run->rotary[local];
+        table->frequency = malloc((size_t)s->rotary_size * sizeof *table->frequency);
+        if (table->frequency == NULL)
+            return fail(f, "out of memory");
         rotary_frequencies(local ? s->rotary_base_local : s->rotary_base,
-                           local ? 1 : s->rotary_factor, s->rotary_size, frequency);
-        struct angles angles = {table, frequency, s->rotary_size / 2};
-        ok = allocate_floats(&table->cosine, run->length, s->rotary_size / 2, f) &&
-             allocate_floats(&table->sine, run->length, s->rotary_size / 2, f) &&
-             run_rows(run, run->length, angles_row, &angles, f);
+                           local ? 1 : s->rotary_factor, s->rotary_size, table->frequency);
+        const float *divisor = run->model->part[PART_ROTARY_DIVISORS].norm.weight;
+        for (int64_t i = 0; divisor != NULL && i < s->rotary_size / 2; i++)
+            table->frequency[i] /= (double)divisor[i];
+        if (!allocate_floats(&table->cosine, run->length, s->rotary_size / 2, f) ||
+            !allocate_floats(&table->sine, run->length, s->rotary_size / 2, f))
+            return false;
     }
-    free(frequency);
-    return ok;
+    return true;
 }
 
-static bool prepare_run(struct run *run, struct failure *f)
+bool allocate_run(struct run *run, struct failure *f)
 {
     const struct settings *s = &run->model->settings;
     int64_t n = run->count;
     run->chunk = choose_chunk(s, n);
-    run->work_total = total_work(run);
     run->linear = linear_create(run->executor);
     if (run->linear == NULL)
         return fail(f, "out of memory");
@@ -254,12 +266,13 @@ static bool prepare_run(struct run *run, struct failure *f)
            allocate_floats(&run->normed, run->chunk, s->width, f) &&
            allocate_floats(&run->added, run->chunk, s->width, f) &&
            allocate_floats(&run->gate, run->chunk, s->feed_forward, f) &&
-           allocate_floats(&run->up, run->chunk, s->feed_forward, f) && prepare_rotary(run, f);
+           allocate_floats(&run->up, run->chunk, s->feed_forward, f) && allocate_rotary(run, f);
 }
 
-static void free_run(struct run *run)
+void free_run(struct run *run)
 {
     for (int i = 0; i < 2; i++) {
+        free(run->rotary[i].frequency);
         free(run->rotary[i].cosine);
         free(run->rotary[i].sine);
     }
@@ -295,9 +308,11 @@ bool model_run(const struct model *model, const int32_t *tokens, int64_t count,
                       .executor = request->executor,
                       .tokens = tokens,
                       .count = count,
-                      .length = count / request->sequences};
-    bool ok = prepare_run(&run, f) && run_advance(&run, 0, 0, f) && embed_tokens(&run, f) &&
-              run_layers(&run, f);
+                      .length = count / request->sequences,
+                      .follows = -1};
+    run.work_total = total_work(&run);
+    bool ok = allocate_run(&run, f) && turn_rotary(&run, f) && run_advance(&run, 0, 0, f) &&
+              embed_tokens(&run, f) && run_layers(&run, f);
     free_run(&run);
     return ok;
 }

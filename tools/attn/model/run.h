@@ -1,4 +1,5 @@
-/* One run of a model over a text: for the files of this folder.
+/* One run of a model over a text, or over the next tokens of a session (session.h): for the files of
+ * this folder.
  *
  * The stream x and the q, k, v, o of the layer at work hold all tokens; everything else holds a
  * chunk of rows. */
@@ -8,7 +9,8 @@
 #include "loaded.h"
 
 struct rotary_table {
-    float *cosine, *sine; /* [count, rotary_size / 2]; NULL where nothing rotates */
+    double *frequency;    /* [rotary_size / 2]: radians per position */
+    float *cosine, *sine; /* [length, rotary_size / 2]; NULL where nothing rotates */
 };
 
 struct run {
@@ -18,7 +20,10 @@ struct run {
     const int32_t *tokens;
     int64_t count;  /* tokens of all sequences */
     int64_t length; /* tokens of one sequence: positions begin anew */
-    int64_t chunk;  /* rows at once */
+    int64_t
+        position; /* of the first token of a sequence: 0, but in a session what it holds already */
+    int32_t follows; /* the token behind the last, whose nll is wanted; -1 = unknown */
+    int64_t chunk;   /* rows at once */
 
     float *x;                      /* [count, width] */
     float *q, *k, *v, *o;          /* [count, heads, size] */
@@ -35,6 +40,14 @@ struct run {
 
     double work_done, work_total; /* multiply-adds, about */
 };
+
+/* Room for run->count tokens, and all else a run needs but the workspace of attention. free_run takes
+ * whatever there is. */
+bool allocate_run(struct run *run, struct failure *f);
+void free_run(struct run *run);
+
+/* Angles of the positions of this run's tokens. */
+bool turn_rotary(struct run *run, struct failure *f);
 
 /* malloc for a * b floats; fails when that overflows or there is no memory. */
 bool allocate_floats(float **out, int64_t a, int64_t b, struct failure *f);
@@ -60,6 +73,13 @@ bool add_branch(struct run *run, const struct norm *branch_norm, const struct no
 
 /* x = the embedding of the tokens. */
 bool embed_tokens(struct run *run, struct failure *f);
+
+/* q, k and v of layer l for all rows, with the norms of their heads and the rotary embedding. */
+bool project_rows(struct run *run, int64_t l, struct failure *f);
+
+/* The kind of attention of layer l, for batch sequences of so many queries and keys at most. */
+attn_problem layer_problem(const struct run *run, int64_t l, int64_t batch, int64_t queries,
+                           int64_t keys);
 
 /* The attention branch of layer l up to o, with the observer's calls; then what it adds to x. */
 bool run_attention(struct run *run, int64_t l, struct failure *f);

@@ -54,9 +54,10 @@ void classify_tokens(struct tokenizer *t)
     for (size_t i = 0; i < t->rules.count; i++) {
         struct contents c = {0};
         int value = t->types[i] == TOKEN_BYTE ? byte_token_value(t->tokens[i]) : -1;
-        struct text piece = t->pieces[i];
+        struct text piece = t->rules.kind == TOKENIZER_BYTE_BPE ? t->raw[i] : t->pieces[i];
         for (size_t at = 0; value < 0 && at < piece.bytes;) {
             struct utf8_character u = utf8_read(piece.data + at, piece.bytes - at);
+            c.others = c.others || !u.valid;
             look_at(&c, u.code);
             at += u.bytes;
         }
@@ -67,7 +68,7 @@ void classify_tokens(struct tokenizer *t)
         t->classes[i] = (unsigned char)class_of(t, (int32_t)i, c);
         t->words[i] = t->types[i] == TOKEN_NORMAL && c.letters && !is_reserved(t, i) &&
                       t->classes[i] == TOKEN_CLASS_ORDINARY && (int32_t)i != t->rules.unknown &&
-                      utf8_valid(t->tokens[i], NULL);
+                      utf8_valid(piece, NULL) && utf8_valid(t->tokens[i], NULL);
     }
 }
 
@@ -93,11 +94,27 @@ bool tokenizer_is_word(const struct tokenizer *t, int32_t id)
     return in_range(t, id) && t->words[id];
 }
 
+/* Tokens that add nothing to a decoded text. */
+static bool is_silent(const struct tokenizer *t, int32_t id)
+{
+    return t->types[id] == TOKEN_CONTROL || id == t->rules.first || id == t->rules.sep;
+}
+
 /* ---- facts ---- */
 
 struct text tokenizer_piece(const struct tokenizer *t, int32_t id)
 {
     return in_range(t, id) ? t->pieces[id] : (struct text){"", 0};
+}
+
+struct text tokenizer_bytes(const struct tokenizer *t, int32_t id)
+{
+    if (!in_range(t, id) || is_silent(t, id))
+        return (struct text){"", 0};
+    if (t->rules.kind == TOKENIZER_BYTE_BPE)
+        return t->raw[id];
+    int byte = t->types[id] == TOKEN_BYTE ? byte_token_value(t->tokens[id]) : -1;
+    return byte >= 0 ? (struct text){&t->all_bytes[byte], 1} : t->pieces[id];
 }
 
 int32_t tokenizer_size(const struct tokenizer *t)
@@ -107,6 +124,13 @@ int32_t tokenizer_size(const struct tokenizer *t)
 
 const char *tokenizer_kind_name(const struct tokenizer *t)
 {
+    static const char *const bpe[WORD_CUTS] = {
+        [WORD_CUT_GPT2] = "byte-level BPE, words as gpt-2",
+        [WORD_CUT_LLAMA_BPE] = "byte-level BPE, words as llama-bpe",
+        [WORD_CUT_QWEN2] = "byte-level BPE, words as qwen2",
+        [WORD_CUT_SMOLLM] = "byte-level BPE, words as smollm"};
+    if (t->rules.kind == TOKENIZER_BYTE_BPE)
+        return bpe[t->rules.cut];
     return t->rules.kind == TOKENIZER_SENTENCEPIECE ? "SentencePiece BPE" : "WordPiece";
 }
 
@@ -159,14 +183,11 @@ static bool begins_word(const struct tokenizer *t, int32_t id)
 
 static bool append_token(const struct tokenizer *t, int32_t id, struct buffer *b)
 {
-    if (t->types[id] == TOKEN_BYTE) {
-        char byte = (char)byte_token_value(t->tokens[id]);
-        return append(b, &byte, 1);
-    }
     if (t->rules.kind == TOKENIZER_WORDPIECE && b->count > 0 && begins_word(t, id) &&
         !append(b, " ", 1))
         return false;
-    return append(b, t->pieces[id].data, t->pieces[id].bytes);
+    struct text bytes = tokenizer_bytes(t, id);
+    return append(b, bytes.data, bytes.bytes);
 }
 
 /* A vocabulary without a token for U+2581 spells it in bytes; it is still a space. Then the prefix
@@ -199,9 +220,7 @@ bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t coun
             return fail(f, "token id %d is out of range: ids go from 0 to %d", (int)ids[i],
                         (int)tokenizer_size(t) - 1);
         }
-        bool silent =
-            t->types[ids[i]] == TOKEN_CONTROL || ids[i] == t->rules.first || ids[i] == t->rules.sep;
-        good = silent || append_token(t, ids[i], &b);
+        good = is_silent(t, ids[i]) || append_token(t, ids[i], &b);
     }
     if (!good) {
         free(b.data);

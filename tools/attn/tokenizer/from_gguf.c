@@ -2,6 +2,7 @@
 #include "../files/gguf.h"
 #include "tokenizer.h"
 #include "vocabulary.h"
+#include "word_cut.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 struct loaded {
     struct vocabulary v;
-    struct text *tokens;
+    struct text *tokens, *merges;
     float *scores;
     unsigned char *types;
 };
@@ -130,22 +131,87 @@ static bool read_wordpiece(const struct gguf *g, struct loaded *l, struct failur
     return true;
 }
 
+static bool read_merges(const struct gguf *g, struct loaded *l, struct failure *f)
+{
+    struct gguf_array rest;
+    if (!gguf_get_array(g, KEY("merges"), GGUF_STRING, &rest, f))
+        return false;
+    l->merges = calloc(rest.count + 1, sizeof *l->merges);
+    if (l->merges == NULL)
+        return fail(f, "not enough memory for %zu merges", rest.count);
+    l->v.merge_count = rest.count;
+    for (size_t i = 0; i < l->v.merge_count && gguf_next_string(&rest, &l->merges[i]); i++)
+        ;
+    l->v.merges = l->merges;
+    return true;
+}
+
+/* tokenizer.ggml.pre. Old files of GPT-2 itself do not state it; anywhere else a file without it, or with
+ * "default", does not say how its texts are cut, and guessing gives wrong ids. */
+static bool read_word_cut(const struct gguf *g, enum word_cut *cut, struct failure *f)
+{
+    struct text name = {"default", 7}, architecture = {"", 0};
+    char quoted[TEXT_QUOTED];
+    if (gguf_has(g, KEY("pre"), NULL) && !gguf_get_string(g, KEY("pre"), &name, f))
+        return false;
+    if (text_is(name, "default")) {
+        if (gguf_has(g, "general.architecture", NULL) &&
+            !gguf_get_string(g, "general.architecture", &architecture, f))
+            return false;
+        *cut = WORD_CUT_GPT2;
+        return text_is(architecture, "gpt2") ||
+               fail(f,
+                    "%s does not say how texts are cut into words; it may be 'gpt-2', 'llama-bpe', "
+                    "'qwen2' or 'smollm'",
+                    KEY("pre"));
+    }
+    return word_cut_find(name, cut) ||
+           fail(f, "%s is %s; it may be 'gpt-2', 'llama-bpe', 'qwen2' or 'smollm'", KEY("pre"),
+                text_quote(name, quoted));
+}
+
+/* Files that leave add_bos_token out mean that Llama 3 begins texts with BOS and the others do not. What
+ * the models' own tokenizers do and no key states: Llama 3 takes whole words, Qwen composes. */
+static bool read_byte_bpe(const struct gguf *g, struct loaded *l, struct failure *f)
+{
+    struct vocabulary *v = &l->v;
+    bool add_bos, add_eos;
+    if (!read_types(g, l, f) || !read_merges(g, l, f) || !read_word_cut(g, &v->cut, f) ||
+        !read_id(g, KEY("bos_token_id"), -1, v->count, &v->bos, f) ||
+        !read_id(g, KEY("eos_token_id"), -1, v->count, &v->end, f) ||
+        !read_id(g, KEY("unknown_token_id"), -1, v->count, &v->unknown, f) ||
+        !gguf_get_bool_or(g, KEY("add_bos_token"), v->cut == WORD_CUT_LLAMA_BPE, &add_bos, f) ||
+        !gguf_get_bool_or(g, KEY("add_eos_token"), false, &add_eos, f))
+        return false;
+    v->whole_words = v->cut == WORD_CUT_LLAMA_BPE;
+    v->compose = v->cut == WORD_CUT_QWEN2;
+    v->first = add_bos ? v->bos : -1;
+    v->last = add_eos ? v->end : -1;
+    return true;
+}
+
 static bool load(const struct gguf *g, struct loaded *l, struct failure *f)
 {
+    static const struct {
+        const char *name;
+        enum tokenizer_kind kind;
+        bool (*read)(const struct gguf *g, struct loaded *l, struct failure *f);
+    } kinds[] = {{"llama", TOKENIZER_SENTENCEPIECE, read_sentencepiece},
+                 {"bert", TOKENIZER_WORDPIECE, read_wordpiece},
+                 {"gpt2", TOKENIZER_BYTE_BPE, read_byte_bpe}};
     struct text model;
+    char quoted[TEXT_QUOTED];
     if (!gguf_get_string(g, KEY("model"), &model, f))
         return false;
-    bool sentencepiece = text_is(model, "llama");
-    if (!sentencepiece && !text_is(model, "bert")) {
-        char quoted[TEXT_QUOTED];
-        return fail(f,
-                    "%s is %s, but only 'llama' (SentencePiece BPE) and 'bert' (WordPiece) can be "
-                    "read",
-                    KEY("model"), text_quote(model, quoted));
-    }
-    l->v = vocabulary_default(sentencepiece ? TOKENIZER_SENTENCEPIECE : TOKENIZER_WORDPIECE);
-    return read_tokens(g, l, f) &&
-           (sentencepiece ? read_sentencepiece(g, l, f) : read_wordpiece(g, l, f));
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (text_is(model, kinds[i].name)) {
+            l->v = vocabulary_default(kinds[i].kind);
+            return read_tokens(g, l, f) && kinds[i].read(g, l, f);
+        }
+    return fail(f,
+                "%s is %s, but only 'llama' (SentencePiece BPE), 'bert' (WordPiece) and 'gpt2' "
+                "(byte-level BPE) can be read",
+                KEY("model"), text_quote(model, quoted));
 }
 
 bool tokenizer_from_gguf(struct tokenizer **out, const struct gguf *gguf, struct failure *f)
@@ -154,6 +220,7 @@ bool tokenizer_from_gguf(struct tokenizer **out, const struct gguf *gguf, struct
     *out = NULL;
     bool good = load(gguf, &l, f) && tokenizer_create(out, &l.v, f);
     free(l.tokens);
+    free(l.merges);
     free(l.scores);
     free(l.types);
     return good;

@@ -1,9 +1,5 @@
 /* SentencePiece BPE: start from characters and, again and again, merge the adjacent pair that forms
- * the token with the highest score, the leftmost of equals.
- *
- * The candidates wait in a heap and the symbols form a linked list, so n characters take
- * O(n log n). A candidate is not removed when one of its symbols changes; it is recognised as stale
- * when it comes up, because the lengths no longer add up.
+ * the token with the highest score, the leftmost of equals (merging.h).
  *
  * To keep the heap small, the text is cut first wherever no merge can reach across: in front of a
  * space, unless some token of the vocabulary has a space behind the character that is there. In
@@ -11,111 +7,35 @@
  * change nothing: a merge across one would form a token with a space behind that character. */
 #include "array.h"
 #include "internal.h"
+#include "merging.h"
 #include "utf8.h"
 
 #include <string.h>
-
-#define NOBODY UINT32_MAX
-
-struct symbol {
-    uint32_t begin, length; /* in the spelled text; length 0: merged into its left neighbour */
-    uint32_t previous, next;
-    uint32_t source; /* where it begins in the text, from the start of the stretch */
-    int32_t id;      /* -1: no token */
-};
-
-struct candidate {
-    float score;
-    uint32_t left, right;
-    uint32_t length; /* of the two together */
-    int32_t id;
-};
 
 /* The memory of one call. */
 struct work {
     const struct tokenizer *t;
     char *spelled; /* the text with U+2581 for spaces */
     size_t spelled_count, spelled_capacity;
-    struct symbol *symbols;
-    size_t symbol_count, symbol_capacity;
-    struct candidate *heap;
-    size_t heap_count, heap_capacity;
+    struct merging merging;
 };
 
-static bool comes_first(const struct candidate *a, const struct candidate *b)
+/* Two neighbours that together spell a token join to it. */
+static int32_t join(const struct merging *m, const struct merging_symbol *left,
+                    const struct merging_symbol *right, float *score)
 {
-    return a->score != b->score ? a->score > b->score : a->left < b->left;
-}
-
-static bool heap_push(struct work *w, struct candidate c)
-{
-    if (!array_reserve(&w->heap, &w->heap_capacity, w->heap_count + 1, sizeof *w->heap))
-        return false;
-    size_t i = w->heap_count++;
-    for (; i > 0 && comes_first(&c, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        w->heap[i] = w->heap[(i - 1) / 2];
-    w->heap[i] = c;
-    return true;
-}
-
-static struct candidate heap_pop(struct work *w)
-{
-    struct candidate top = w->heap[0];
-    struct candidate last = w->heap[--w->heap_count];
-    size_t i = 0;
-    for (size_t child; (child = 2 * i + 1) < w->heap_count; i = child) {
-        if (child + 1 < w->heap_count && comes_first(&w->heap[child + 1], &w->heap[child]))
-            child++;
-        if (!comes_first(&w->heap[child], &last))
-            break;
-        w->heap[i] = w->heap[child];
-    }
-    w->heap[i] = last;
-    return top;
-}
-
-/* If the two neighbours together spell a token, they become a candidate. */
-static bool consider(struct work *w, uint32_t left, uint32_t right)
-{
-    if (left == NOBODY || right == NOBODY)
-        return true;
-    const struct symbol *l = &w->symbols[left];
-    uint32_t length = l->length + w->symbols[right].length;
-    if (length > w->t->longest_mergeable)
-        return true;
-    int32_t id = string_map_get(&w->t->mergeable, w->spelled + l->begin, length);
-    if (id < 0)
-        return true;
-    return heap_push(w, (struct candidate){w->t->scores[id], left, right, length, id});
-}
-
-static bool merge_all(struct work *w)
-{
-    w->heap_count = 0;
-    for (uint32_t i = 0; i + 1 < w->symbol_count; i++)
-        if (!consider(w, i, i + 1))
-            return false;
-    while (w->heap_count > 0) {
-        struct candidate c = heap_pop(w);
-        struct symbol *left = &w->symbols[c.left];
-        struct symbol *right = &w->symbols[c.right];
-        if (left->length == 0 || right->length == 0 || left->length + right->length != c.length)
-            continue; /* stale */
-        left->length = c.length;
-        left->id = c.id;
-        left->next = right->next;
-        right->length = 0;
-        if (left->next != NOBODY)
-            w->symbols[left->next].previous = c.left;
-        if (!consider(w, left->previous, c.left) || !consider(w, c.left, left->next))
-            return false;
-    }
-    return true;
+    uint32_t length = left->length + right->length;
+    if (length > m->t->longest_mergeable)
+        return -1;
+    int32_t id = string_map_get(&m->t->mergeable, m->spelled + left->begin, length);
+    if (id >= 0)
+        *score = m->t->scores[id];
+    return id;
 }
 
 /* A symbol that is no token: its bytes, or the unknown token, which swallows its likes. */
-static bool add_unspelled(const struct work *w, const struct symbol *s, size_t begin, size_t end,
-                          size_t first_token, struct token_sink *sink)
+static bool add_unspelled(const struct work *w, const struct merging_symbol *s, size_t begin,
+                          size_t end, size_t first_token, struct token_sink *sink)
 {
     const struct tokenizer *t = w->t;
     const unsigned char *bytes = (const unsigned char *)w->spelled + s->begin;
@@ -145,40 +65,34 @@ static bool add_unspelled(const struct work *w, const struct symbol *s, size_t b
 static bool finish_segment(struct work *w, size_t begin, size_t end, size_t first_token,
                            struct token_sink *sink)
 {
-    if (w->symbol_count == 0)
+    struct merging *m = &w->merging;
+    if (m->symbol_count == 0)
         return true;
-    w->symbols[w->symbol_count - 1].next = NOBODY;
-    if (!merge_all(w))
+    m->spelled = w->spelled;
+    if (!merging_run(m))
         return false;
-    for (uint32_t i = 0; i != NOBODY; i = w->symbols[i].next) {
-        const struct symbol *s = &w->symbols[i];
+    for (uint32_t i = 0; i != MERGING_NOBODY; i = m->symbols[i].next) {
+        const struct merging_symbol *s = &m->symbols[i];
         size_t from = begin + s->source;
-        size_t to = s->next == NOBODY ? end : begin + w->symbols[s->next].source;
+        size_t to = s->next == MERGING_NOBODY ? end : begin + m->symbols[s->next].source;
         bool added = s->id >= 0 ? token_sink_add(sink, s->id, from, to)
                                 : add_unspelled(w, s, from, to, first_token, sink);
         if (!added)
             return false;
     }
-    w->symbol_count = 0;
+    m->symbol_count = 0;
     w->spelled_count = 0;
     return true;
 }
 
 static bool add_symbol(struct work *w, const char *bytes, size_t length, size_t source)
 {
-    if (!array_reserve(&w->spelled, &w->spelled_capacity, w->spelled_count + length, 1) ||
-        !array_reserve(&w->symbols, &w->symbol_capacity, w->symbol_count + 1, sizeof *w->symbols))
+    if (!array_reserve(&w->spelled, &w->spelled_capacity, w->spelled_count + length, 1))
         return false;
     memcpy(w->spelled + w->spelled_count, bytes, length);
-    uint32_t i = (uint32_t)w->symbol_count++;
-    w->symbols[i] = (struct symbol){.begin = (uint32_t)w->spelled_count,
-                                    .length = (uint32_t)length,
-                                    .previous = i == 0 ? NOBODY : i - 1,
-                                    .next = i + 1,
-                                    .source = (uint32_t)source,
-                                    .id = string_map_get(&w->t->mergeable, bytes, length)};
     w->spelled_count += length;
-    return true;
+    return merging_add(&w->merging, (uint32_t)(w->spelled_count - length), (uint32_t)length,
+                       (uint32_t)source, string_map_get(&w->t->mergeable, bytes, length));
 }
 
 static bool is_block(const char *bytes, size_t length)
@@ -210,11 +124,10 @@ static bool encode_stretch(struct work *w, const char *text, size_t begin, size_
 bool sentencepiece_encode(const struct tokenizer *t, const char *text, size_t begin, size_t end,
                           bool leading, struct token_sink *sink)
 {
-    struct work w = {.t = t};
+    struct work w = {.t = t, .merging = {.t = t, .join = join}};
     bool good = encode_stretch(&w, text, begin, end, leading, sink);
     free(w.spelled);
-    free(w.symbols);
-    free(w.heap);
+    merging_free(&w.merging);
     return good;
 }
 

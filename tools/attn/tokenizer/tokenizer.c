@@ -3,10 +3,13 @@
 #include "tokenizer.h"
 
 #include "array.h"
+#include "byte_alphabet.h"
 #include "internal.h"
 #include "utf8.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { MOST_TOKENS = 1 << 24, LONGEST_TOKEN = 65535 };
@@ -42,6 +45,9 @@ static bool check_vocabulary(const struct vocabulary *v, struct failure *f)
     if (v->count < 1 || v->count > MOST_TOKENS)
         return fail(f, "the vocabulary has %zu tokens, but it may have 1 to %d", v->count,
                     (int)MOST_TOKENS);
+    if (v->kind == TOKENIZER_BYTE_BPE && v->merge_count > MOST_TOKENS)
+        return fail(f, "the vocabulary has %zu merges, but it may have at most %d", v->merge_count,
+                    (int)MOST_TOKENS);
     for (size_t i = 0; i < v->count; i++) {
         if (v->tokens[i].bytes > LONGEST_TOKEN)
             return fail(f, "token %zu of the vocabulary has %zu bytes, but may have at most %d", i,
@@ -60,10 +66,27 @@ static bool check_vocabulary(const struct vocabulary *v, struct failure *f)
 
 /* ---- copying it ---- */
 
+/* Bytes as they are shown: what is no UTF-8 as <0xXX>, which takes six bytes for one. */
+static size_t write_bytes(struct text raw, char *out)
+{
+    size_t n = 0;
+    for (size_t at = 0; at < raw.bytes;) {
+        struct utf8_character c = utf8_read(raw.data + at, raw.bytes - at);
+        for (size_t i = 0; i < c.bytes; i++)
+            n += c.valid ? (out[n] = raw.data[at + i], (size_t)1)
+                         : (size_t)sprintf(out + n, "<0x%02X>",
+                                           (unsigned)(unsigned char)raw.data[at + i]);
+        at += c.bytes;
+    }
+    return n;
+}
+
 /* The piece shown for a token: its mark turned into a space (or dropped), broken UTF-8 replaced.
- * Needs room for three bytes for each of the token's. */
+ * Needs room for six bytes, and one behind, for each of the token's. */
 static size_t write_piece(const struct tokenizer *t, size_t i, char *out)
 {
+    if (t->rules.kind == TOKENIZER_BYTE_BPE)
+        return write_bytes(t->raw[i], out);
     struct text token = t->tokens[i];
     bool plain = t->types[i] != TOKEN_NORMAL && t->types[i] != TOKEN_USER_DEFINED;
     bool spaced = t->rules.kind == TOKENIZER_SENTENCEPIECE;
@@ -89,13 +112,14 @@ static bool copy_vocabulary(struct tokenizer *t, const struct vocabulary *v)
         bytes += v->tokens[i].bytes; /* at most 2^24 * 2^16 */
     t->tokens = calloc(n, sizeof *t->tokens);
     t->pieces = calloc(n, sizeof *t->pieces);
+    t->raw = calloc(n, sizeof *t->raw);
     t->types = malloc(n);
     t->classes = malloc(n);
     t->words = malloc(n * sizeof *t->words);
     t->scores = malloc(n * sizeof *t->scores);
-    t->bytes = malloc(bytes * 4 + 1);
-    if (t->tokens == NULL || t->pieces == NULL || t->types == NULL || t->classes == NULL ||
-        t->words == NULL || t->scores == NULL || t->bytes == NULL)
+    t->bytes = malloc(bytes * 8 + 1); /* as given, raw, shown */
+    if (t->tokens == NULL || t->pieces == NULL || t->raw == NULL || t->types == NULL ||
+        t->classes == NULL || t->words == NULL || t->scores == NULL || t->bytes == NULL)
         return false;
     char *place = t->bytes;
     for (size_t i = 0; i < n; i++) {
@@ -105,6 +129,13 @@ static bool copy_vocabulary(struct tokenizer *t, const struct vocabulary *v)
         if (v->tokens[i].bytes > 0)
             memcpy(place, v->tokens[i].data, v->tokens[i].bytes);
         place += v->tokens[i].bytes;
+    }
+    for (size_t i = 0; v->kind == TOKENIZER_BYTE_BPE && i < n; i++) {
+        bool written = t->types[i] == TOKEN_NORMAL || t->types[i] == TOKEN_UNUSED;
+        t->raw[i] = t->tokens[i];
+        if (written)
+            t->raw[i] = (struct text){place, byte_alphabet_read(t->tokens[i], place)};
+        place += written ? t->raw[i].bytes : 0;
     }
     for (size_t i = 0; i < n; i++) {
         t->pieces[i] = (struct text){place, write_piece(t, i, place)};
@@ -139,16 +170,20 @@ static bool prepare_special(struct tokenizer *t)
 
 static bool prepare(struct tokenizer *t, const struct vocabulary *v, struct failure *f)
 {
+    for (int i = 0; i < 256; i++)
+        t->all_bytes[i] = (char)i;
     t->rules = *v;
     t->rules.tokens = NULL;
     t->rules.scores = NULL;
     t->rules.types = NULL;
+    t->rules.merges = NULL;
     if (!copy_vocabulary(t, v) || !prepare_special(t) || !string_map_create(&t->map, v->count))
         return fail(f, "not enough memory for a vocabulary of %zu tokens", v->count);
     for (size_t i = 0; i < v->count; i++)
         string_map_put(&t->map, t->tokens[i], (int32_t)i);
     classify_tokens(t);
     return v->kind == TOKENIZER_SENTENCEPIECE ? sentencepiece_prepare(t, f)
+           : v->kind == TOKENIZER_BYTE_BPE    ? byte_bpe_prepare(t, v, f)
                                               : wordpiece_prepare(t, f);
 }
 
@@ -175,10 +210,13 @@ void tokenizer_free(struct tokenizer *t)
         return;
     string_map_free(&t->map);
     string_map_free(&t->mergeable);
+    pair_map_free(&t->merges);
+    word_cutter_free(t->cutter);
     trie_free(&t->special);
     trie_free(&t->pieces_of_words);
     free(t->tokens);
     free(t->pieces);
+    free(t->raw);
     free(t->types);
     free(t->classes);
     free(t->words);
@@ -195,6 +233,15 @@ bool token_sink_add(struct token_sink *sink, int32_t id, size_t begin, size_t en
         return false;
     sink->tokens[sink->count++] = (struct token){id, begin, end};
     return true;
+}
+
+bool token_sink_refuse(struct token_sink *sink, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(sink->refusal.message, sizeof sink->refusal.message, format, list);
+    va_end(list);
+    return false;
 }
 
 /* The longest special string that text[at ..) begins with: its id and where it ends, or -1. */
@@ -225,6 +272,8 @@ static bool encode_stretch(const struct tokenizer *t, struct text text, size_t b
 {
     if (t->rules.kind == TOKENIZER_WORDPIECE)
         return wordpiece_encode(t, text.data, begin, end, sink);
+    if (t->rules.kind == TOKENIZER_BYTE_BPE)
+        return byte_bpe_encode(t, text.data, begin, end, sink);
     return sentencepiece_encode(t, text.data, begin, end, begin == 0, sink);
 }
 
@@ -269,6 +318,8 @@ bool tokenizer_encode(const struct tokenizer *t, struct text text, struct encode
         !encode_all(t, text, options.parse_special, &sink) ||
         (last >= 0 && !token_sink_add(&sink, last, text.bytes, text.bytes))) {
         free(sink.tokens);
+        if (sink.refusal.message[0] != '\0')
+            return fail(f, "%s", sink.refusal.message);
         return fail(f, "not enough memory for the tokens of a text of %zu bytes", text.bytes);
     }
     *list = (struct token_list){sink.tokens, sink.count};

@@ -34,11 +34,13 @@ struct gguf;
 bool tokenizer_create(struct tokenizer **out, const struct vocabulary *vocabulary,
                       struct failure *f);
 
-/* From the tokenizer.ggml.* keys of a GGUF file: model "llama" (SentencePiece BPE) or "bert"
- * (WordPiece). The tokenizer does not need the file afterwards. */
+/* From the tokenizer.ggml.* keys of a GGUF file: model "llama" (SentencePiece BPE), "bert" (WordPiece) or
+ * "gpt2" (byte-level BPE, of the cuts that word_cut.h names). The tokenizer does not need the file
+ * afterwards. */
 bool tokenizer_from_gguf(struct tokenizer **out, const struct gguf *gguf, struct failure *f);
 
-/* From a Hugging Face tokenizer.json whose model is WordPiece. Its truncation and padding are
+/* From a Hugging Face tokenizer.json whose model is WordPiece, or a BPE of bytes with one of the cuts of
+ * word_cut.h; the file does not say which token ends a text that such a model writes. Its truncation and padding are
  * ignored: what limits a text is the model's table of positions. */
 bool tokenizer_from_json(struct tokenizer **out, struct text json, struct failure *f);
 bool tokenizer_from_json_file(struct tokenizer **out, const char *path, struct failure *f);
@@ -51,7 +53,7 @@ void tokenizer_free(struct tokenizer *t);
 struct token {
     int32_t id;
     /* The bytes of the text this token stands for: [begin, end). Ranges never overlap and never go
-     * back. A SentencePiece tokenizer's cover the text without gaps; a WordPiece tokenizer's leave
+     * back. Those of both kinds of BPE cover the text without gaps; a WordPiece tokenizer's leave
      * out what it drops (white space, control characters). Empty for a token that the text does not
      * hold (BOS, CLS, SEP, EOS) and for all but the first token of one character cut into several
      * where its bytes cannot be shared out. */
@@ -73,7 +75,8 @@ enum { TOKENIZER_MAX_TEXT = 1 << 30 }; /* bytes */
 
 /* Any text of up to TOKENIZER_MAX_TEXT bytes, the empty one included; NUL is a character like any
  * other. Takes O(n log n) time. Fails, with `list` empty, when the text is too long, is not UTF-8
- * (the sentence holds the offset of the first bad byte), or memory runs out. */
+ * (the sentence holds the offset of the first bad byte), when it holds a byte that a byte-level vocabulary
+ * has no token for, or memory runs out. */
 bool tokenizer_encode(const struct tokenizer *t, struct text text, struct encode_options options,
                       struct token_list *list, struct failure *f);
 
@@ -81,13 +84,19 @@ void token_list_free(struct token_list *list);
 
 /* ---- tokens to text ---- */
 
-/* What to show for a token: valid UTF-8, its word-start mark as a space (none for WordPiece), a
- * byte token as <0xXX>, a control token by its name. It is untrusted text and may hold control
+/* What to show for a token: valid UTF-8, its word-start mark as a space (none for WordPiece), bytes
+ * that are no text as <0xXX>, a control token by its name. It is untrusted text and may hold control
  * characters: escape it for where it goes. Empty for an id out of range. Lives as long as `t`. */
 struct text tokenizer_piece(const struct tokenizer *t, int32_t id);
 
+/* The bytes that a token adds to a text, for text that comes token by token: they may be a part of a
+ * character. Empty for control tokens and an id out of range. (A SentencePiece tokenizer with a prefix space
+ * begins its text with it, and words of a WordPiece tokenizer have no spaces between them: tokenizer_decode
+ * sees to both.) Lives as long as `t`. */
+struct text tokenizer_bytes(const struct tokenizer *t, int32_t id);
+
 /* The text of `count` ids, without control tokens; *out is malloc'd and NUL-terminated after
- * out_bytes bytes. SentencePiece: gives back exactly what was encoded, but U+2581 comes back as a
+ * out_bytes bytes. Byte-level BPE: exactly what was encoded, but composed (NFC) where the model does that. SentencePiece: gives back exactly what was encoded, but U+2581 comes back as a
  * space. WordPiece: words with single spaces between them. Fails on an id out of range. */
 bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, char **out,
                       size_t *out_bytes, struct failure *f);
@@ -117,7 +126,7 @@ bool tokenizer_is_word(const struct tokenizer *t, int32_t id);
 /* How many ids there are: 0 .. size - 1. */
 int32_t tokenizer_size(const struct tokenizer *t);
 
-/* "SentencePiece BPE" or "WordPiece". */
+/* "SentencePiece BPE", "WordPiece" or "byte-level BPE, words as gpt-2". */
 const char *tokenizer_kind_name(const struct tokenizer *t);
 
 /* What add_special puts first and last; -1 for none. */

@@ -12,6 +12,7 @@
 enum tokenizer_kind {
     TOKENIZER_SENTENCEPIECE, /* BPE by scores, spaces written U+2581, byte fallback */
     TOKENIZER_WORDPIECE,     /* words cut by greedy longest match */
+    TOKENIZER_BYTE_BPE,      /* BPE of bytes by a list of merges, word by word */
 };
 
 /* Numbers as GGUF stores them. */
@@ -28,6 +29,15 @@ enum token_type {
 enum word_mark {
     WORD_MARK_HASHES, /* "##x" continues, "x" begins: tokenizer.json, vocab.txt */
     WORD_MARK_BLOCK,  /* "x" continues, U+2581 "x" begins: GGUF */
+};
+
+/* How a text is cut into words before byte-level BPE merges inside each; after the models that began it. */
+enum word_cut {
+    WORD_CUT_GPT2, /* letters, numbers or signs, with a space before them */
+    WORD_CUT_LLAMA_BPE, /* Llama 3: any sign may lead a word, at most three digits, line breaks together */
+    WORD_CUT_QWEN2,  /* the same, but every digit alone */
+    WORD_CUT_SMOLLM, /* as GPT-2, but every digit alone */
+    WORD_CUTS,
 };
 
 struct vocabulary {
@@ -55,6 +65,15 @@ struct vocabulary {
     bool strip_accents; /* NFD, then drop nonspacing marks */
     bool lowercase;
     size_t max_word; /* longer words, in characters, become the unknown token */
+
+    /* Byte-level BPE: tokens that are normal are written in the byte alphabet (byte_alphabet.h), special
+     * ones as they are in a text. A byte that has no token becomes the unknown token or fails. */
+    const struct text
+        *merges;        /* [merge_count]: "a b" makes the token ab; the earlier merges first */
+    size_t merge_count; /* 0 .. 2^24 */
+    enum word_cut cut;
+    bool whole_words; /* a word that is a token becomes it, whatever the merges say */
+    bool compose;     /* texts are composed first (NFC) */
 };
 
 /* An empty vocabulary with no ids, no prefix space and BERT's uncased rules. */

@@ -4,8 +4,8 @@
  * sequences that command the terminal, and characters that reorder what is read. Those are spelled out
  * (\n, \t, \x1b as \u{1b}, U+202E as \u{202e}), and so are backslashes, invisible characters, unassigned
  * ones, broken UTF-8 (\xff) and marks piled more than four high. */
-#ifndef ATTN_INSPECT_ESCAPE_H
-#define ATTN_INSPECT_ESCAPE_H
+#ifndef ATTN_TOOLS_ESCAPE_H
+#define ATTN_TOOLS_ESCAPE_H
 
 #include "../base/text.h"
 

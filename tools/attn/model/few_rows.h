@@ -1,0 +1,41 @@
+/* Products of a few rows with weights as the file stores them: what generating a token is made of.
+ *
+ * A weight is unpacked in registers and used at once for up to four rows of x; nothing unpacked goes
+ * to memory. All is f32, with the weights that dequantise_row gives (Q6_K without fused multiply-add: to a
+ * bit). The sum of a row and an output has an order that depends on the number of inputs alone, not on how
+ * many rows come with it or who takes which outputs.
+ *
+ * The body (few_rows_body.h) is compiled once for each kind of vectors, with GNU vector extensions alone. */
+#ifndef ATTN_TOOLS_MODEL_FEW_ROWS_H
+#define ATTN_TOOLS_MODEL_FEW_ROWS_H
+
+#include "../files/tensor_type.h"
+
+/* Up to so many rows. (Some more would still be faster this way than unpacked to memory.) */
+enum { FEW_ROWS = 8 };
+
+/* Outputs [0, outputs) of `rows` rows: out[r * stride + j] = sum over i of x[r * inputs + i] * W[j, i]
+ * + bias[j]. */
+struct few_rows {
+    enum tensor_type type;
+    const void *weights; /* row 0 of these outputs, of any alignment */
+    size_t row_bytes;
+    int64_t inputs, outputs; /* inputs: a whole number of the type's blocks */
+    const float *bias;       /* [outputs], or NULL */
+    const float *x;          /* [rows, inputs] */
+    int64_t rows;            /* 1 .. FEW_ROWS */
+    float *out;
+    int64_t stride;
+};
+
+typedef void few_rows_kernel(const struct few_rows *product);
+
+few_rows_kernel few_rows_portable;
+#if defined(__x86_64__)
+few_rows_kernel few_rows_avx2, few_rows_avx512;
+#endif
+
+/* The kernel of the path that attention takes on this machine (attn_cpu_describe, ATTN_CPU). */
+few_rows_kernel *few_rows_choose(void);
+
+#endif

@@ -1,0 +1,332 @@
+/* `attn run`: reads the options and the prompt, writes, and tells how fast it was. */
+#include "command_run.h"
+
+#include "../base/command_line.h"
+#include "../base/interrupt.h"
+#include "../base/output_file.h"
+#include "../base/text_file.h"
+#include "prompt.h"
+#include "report.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_THREADS = 1024, MOST_TOKENS = 128, NOT_GIVEN = INT_MIN };
+
+struct arguments {
+    char *prompt, *file, *cache, *json, **stops;
+    int tokens, threads, top_k, statistics, special;
+    double temperature, top_p;
+    long long seed;
+    const char *model;
+    bool standard_input;
+};
+
+static const char notes[] =
+    "MODEL is a .gguf file. - reads the prompt from standard input. The text goes to standard "
+    "output as\n"
+    "it is written, timings to standard error. Without --temperature the best token is taken each "
+    "time.\n"
+    "FILE may be - for standard output, which then holds the JSON alone. Exit status: 0 success,\n"
+    "1 failure, 2 usage, 130 Ctrl-C.\n";
+
+/* ---- what is shown while it works ---- */
+
+struct display {
+    bool text, statistics; /* on standard output */
+    bool terminal;         /* standard output is one */
+    bool progress;         /* shown and not cleared yet */
+    bool line_open;        /* the text does not end in a line break so far */
+    bool heading;          /* of the statistics, printed */
+};
+
+static void show_progress(void *context, int64_t done, int64_t count)
+{
+    struct display *d = context;
+    d->progress = done < count;
+    if (d->progress)
+        fprintf(stderr, "\rreading the prompt %3.0f%%", 100.0 * (double)done / (double)count);
+    else
+        fprintf(stderr, "\r%-32s\r", "");
+    fflush(stderr);
+}
+
+/* To a terminal no control characters but line breaks and tabs: a text must not command it. */
+static void print_text(struct display *d, struct text text)
+{
+    for (size_t i = 0; i < text.bytes; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        bool pair = c == 0xc2 && i + 1 < text.bytes && (unsigned char)text.data[i + 1] < 0xa0;
+        bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f || pair;
+        if (d->terminal && control)
+            printf("\\x%02x", pair ? (unsigned char)text.data[++i] : c);
+        else
+            putchar(c);
+        d->line_open = c != '\n';
+    }
+    fflush(stdout);
+}
+
+static bool show_token(void *context, const struct generation *g, int64_t token, struct text text,
+                       struct failure *f)
+{
+    struct display *d = context;
+    if (d->text)
+        print_text(d, text);
+    if (d->statistics && token >= 0) {
+        if (!d->heading)
+            tell_heading(stdout, g);
+        d->heading = true;
+        tell_choice(stdout, g, token);
+        fflush(stdout);
+    }
+    return !ferror(stdout) || fail(f, "standard output cannot be written: %s", strerror(errno));
+}
+
+/* ---- the run ---- */
+
+static bool read_prompt(const struct arguments *a, const char **name, char **text, size_t *bytes,
+                        struct failure *f)
+{
+    if (a->prompt != NULL) {
+        *name = "--prompt";
+        *text = strdup(a->prompt);
+        *bytes = strlen(a->prompt);
+        return *text != NULL || fail(f, "out of memory");
+    }
+    const char *path = a->file != NULL ? a->file : "-";
+    *name = text_file_name(path);
+    return text_file_read(path, TOKENIZER_MAX_TEXT, text, bytes, f);
+}
+
+/* The model's own words for what can be wrong before any work is done. */
+static bool prepare(const struct arguments *a, struct generation *g, struct model *model,
+                    struct failure *f)
+{
+    const char *name;
+    char *text = NULL;
+    size_t bytes;
+    g->model = model_describe(model);
+    if (!g->model->predicts_tokens)
+        return fail(f, "%s: a %s model predicts no tokens, so it cannot write", a->model,
+                    g->model->architecture);
+    bool ok = model_tokenizer(model, &g->tokenizer, f) && read_prompt(a, &name, &text, &bytes, f) &&
+              prompt_tokens(g->tokenizer, g->model, name, (struct text){text, bytes},
+                            a->special != 0, &g->token, &g->prompt, f);
+    free(text);
+    if (ok && tokenizer_size(g->tokenizer) < g->model->vocabulary)
+        ok = fail(f, "%s: the model scores %lld tokens, its tokenizer knows %d", a->model,
+                  (long long)g->model->vocabulary, (int)tokenizer_size(g->tokenizer));
+    return ok;
+}
+
+static bool write_json(const struct arguments *a, const struct generation *g,
+                       const struct run_settings *settings, struct failure *f)
+{
+    struct output_file out;
+    if (!output_file_open(&out, a->json, f))
+        return false;
+    if (tell_json(out.stream, g, settings))
+        return output_file_commit(&out, f);
+    output_file_discard(&out);
+    return fail(f, "%s: out of memory", a->json);
+}
+
+static bool describe_settings(struct run_settings *settings, const attn_executor *executor,
+                              struct failure *f)
+{
+    attn_cpu cpu = {.struct_size = sizeof cpu};
+    attn_error error;
+    if (attn_cpu_describe(&cpu, &error) != ATTN_OK)
+        return fail(f, "%s", error.message);
+    snprintf(settings->path, sizeof settings->path, "%s", cpu.path);
+    settings->threads = executor->threads;
+    settings->cache_type = "f32";
+    return true;
+}
+
+static bool is_standard_output(const char *path)
+{
+    return path != NULL && strcmp(path, "-") == 0;
+}
+
+static bool write_text(const struct arguments *a, struct generation *g, const struct model *model,
+                       const attn_executor *executor, struct failure *f)
+{
+    bool quiet = is_standard_output(a->json);
+    struct display display = {.text = !quiet && !a->statistics,
+                              .statistics = !quiet && a->statistics,
+                              .terminal = isatty(STDOUT_FILENO)};
+    struct generation_options options = {
+        .most = a->tokens == NOT_GIVEN ? MOST_TOKENS : a->tokens,
+        .sampling = {.temperature = a->temperature < 0 ? 0 : a->temperature,
+                     .top_k = a->top_k == NOT_GIVEN ? 0 : a->top_k,
+                     .top_p = a->top_p < 0 ? 1 : a->top_p,
+                     .seed = a->seed < 0 ? 0 : (uint64_t)a->seed},
+        .stops = (const char *const *)a->stops,
+        .special = a->special != 0,
+        .statistics = a->statistics != 0,
+        .executor = executor,
+        .stop = &interrupted,
+        .context = &display,
+        .progress = isatty(STDERR_FILENO) ? show_progress : NULL,
+        .show = show_token,
+    };
+    struct run_settings settings = {.options = &options};
+    if (!describe_settings(&settings, executor, f))
+        return false;
+    interrupt_catch();
+    bool ok = generate(g, model, &options, f);
+    interrupt_release();
+    if (display.progress)
+        show_progress(&display, 1, 1);
+    if (display.line_open)
+        putchar('\n');
+    fflush(stdout);
+    ok = ok && (a->json == NULL || write_json(a, g, &settings, f));
+    if (ok)
+        tell_timings(stderr, g, &settings);
+    return ok;
+}
+
+static int run(const struct arguments *a, const char *command)
+{
+    struct failure f = {""};
+    struct generation g = {0};
+    struct model *model = NULL;
+    attn_executor *own = NULL;
+    const attn_executor *executor = attn_default_executor();
+    attn_error error;
+    bool ok = true;
+    if (a->threads > 0) {
+        ok = attn_executor_create(&own, a->threads, &error) == ATTN_OK ||
+             fail(&f, "%s", error.message);
+        executor = own;
+    }
+    ok = ok && model_open(&model, a->model, &f) && prepare(a, &g, model, &f) &&
+         write_text(a, &g, model, executor, &f);
+    bool stopped = ok && g.ending == ENDING_INTERRUPTED;
+    generation_free(&g);
+    model_close(model);
+    attn_executor_destroy(own);
+    if (ok)
+        return stopped ? STATUS_INTERRUPTED : STATUS_OK;
+    command_failed(command, &f);
+    return interrupted ? STATUS_INTERRUPTED : STATUS_FAILED;
+}
+
+/* ---- options ---- */
+
+static int check_sampling(const struct arguments *a, const char *command)
+{
+    if (a->temperature != NOT_GIVEN && !(a->temperature >= 0 && a->temperature <= 1000))
+        return command_usage(command, "--temperature is %g; it may be 0 to 1000", a->temperature);
+    if (a->top_k != NOT_GIVEN && a->top_k < 0)
+        return command_usage(command, "--top-k is %d; it may be 0 (all) or more", a->top_k);
+    if (a->top_p != NOT_GIVEN && !(a->top_p > 0 && a->top_p <= 1))
+        return command_usage(command, "--top-p is %g; it may be above 0 and up to 1", a->top_p);
+    if (a->seed != NOT_GIVEN && a->seed < 0)
+        return command_usage(command, "--seed is %lld; it may be 0 or more", a->seed);
+    const char *idle = a->top_k != NOT_GIVEN   ? "--top-k"
+                       : a->top_p != NOT_GIVEN ? "--top-p"
+                       : a->seed != NOT_GIVEN  ? "--seed"
+                                               : NULL;
+    if (idle != NULL && !(a->temperature > 0))
+        return command_usage(
+            command, "%s needs --temperature above 0; without it the best token is taken", idle);
+    return STATUS_OK;
+}
+
+static int check(const struct arguments *a, const char *command)
+{
+    int prompts = (a->prompt != NULL) + (a->file != NULL) + a->standard_input;
+    if (prompts == 0)
+        return command_usage(command, "which prompt? give --prompt TEXT, --file FILE, or -");
+    if (prompts > 1)
+        return command_usage(command,
+                             "--prompt, --file and - are each a prompt; it may be one of them");
+    if (a->tokens != NOT_GIVEN && a->tokens < 1)
+        return command_usage(command, "--tokens is %d; it may be 1 or more", a->tokens);
+    if (a->threads < 0 || a->threads > MOST_THREADS)
+        return command_usage(command, "--threads is %d; it may be 1 to %d", a->threads,
+                             (int)MOST_THREADS);
+    if (a->cache != NULL && strcmp(a->cache, "f32") != 0)
+        return command_usage(command, "--cache is '%s'; it may be f32", a->cache);
+    for (char **stop = a->stops; stop != NULL && *stop != NULL; stop++)
+        if (**stop == '\0')
+            return command_usage(command, "--stop is empty; it may be any text");
+    return check_sampling(a, command);
+}
+
+static int read_options(poptContext context, struct arguments *a, const char *command)
+{
+    int status = STATUS_OK;
+    if (command_next_option(context, command, notes, &status) == COMMAND_OPTIONS_STOP)
+        return a->model = NULL, status;
+    a->model = poptGetArg(context);
+    if (a->model == NULL)
+        return command_usage(command, "which model? give a .gguf file");
+    const char *extra = poptGetArg(context);
+    a->standard_input = extra != NULL && strcmp(extra, "-") == 0;
+    if (a->standard_input)
+        extra = poptGetArg(context);
+    status = extra != NULL ? command_usage(command, "'%s' is one argument too many", extra)
+                           : check(a, command);
+    if (status != STATUS_OK)
+        a->model = NULL;
+    return status;
+}
+
+static void free_arguments(struct arguments *a)
+{
+    for (char **stop = a->stops; stop != NULL && *stop != NULL; stop++)
+        free(*stop);
+    free(a->stops);
+    free(a->prompt);
+    free(a->file);
+    free(a->cache);
+    free(a->json);
+}
+
+int command_run(int argc, const char **argv)
+{
+    struct arguments a = {.tokens = NOT_GIVEN,
+                          .top_k = NOT_GIVEN,
+                          .temperature = NOT_GIVEN,
+                          .top_p = NOT_GIVEN,
+                          .seed = NOT_GIVEN};
+    struct poptOption table[] = {
+        {"prompt", 'p', POPT_ARG_STRING, &a.prompt, 0, "begin with this text", "TEXT"},
+        {"file", 'f', POPT_ARG_STRING, &a.file, 0, "begin with the text of this file", "FILE|-"},
+        {"tokens", 'n', POPT_ARG_INT, &a.tokens, 0, "write at most N tokens (default: 128)", "N"},
+        {"temperature", 't', POPT_ARG_DOUBLE, &a.temperature, 0,
+         "draw tokens, the more evenly the higher it is (default: 0, the best)", "T"},
+        {"top-k", 0, POPT_ARG_INT, &a.top_k, 0, "draw from the K best (default: 0, all)", "K"},
+        {"top-p", 0, POPT_ARG_DOUBLE, &a.top_p, 0,
+         "draw from the best that hold this share of the probability (default: 1)", "P"},
+        {"seed", 0, POPT_ARG_LONGLONG, &a.seed, 0, "of the draws (default: 0)", "S"},
+        {"stop", 0, POPT_ARG_ARGV, &a.stops, 0,
+         "end in front of this text; may be given several times", "TEXT"},
+        {"cache", 0, POPT_ARG_STRING, &a.cache, 0, "keep keys and values as f32 (default)", "TYPE"},
+        {"stats", 0, POPT_ARG_NONE, &a.statistics, 0, "tell for each token where the model looked",
+         NULL},
+        {"json", 0, POPT_ARG_STRING, &a.json, 0, "write text and figures as JSON", "FILE|-"},
+        {"threads", 0, POPT_ARG_INT, &a.threads, 0, "use N threads (default: all cores)", "N"},
+        {"special", 0, POPT_ARG_NONE, &a.special, 0,
+         "read strings such as <bos> in the prompt as special tokens, and show those written",
+         NULL},
+        COMMAND_HELP_OPTION,
+        POPT_TABLEEND,
+    };
+    poptContext context = poptGetContext("attn", argc, argv, table, 0);
+    poptSetOtherOptionHelp(context, "MODEL [-] [OPTION...]");
+    int status = read_options(context, &a, argv[0]);
+    if (a.model != NULL)
+        status = run(&a, argv[0]);
+    poptFreeContext(context);
+    free_arguments(&a);
+    return status;
+}

@@ -1,0 +1,91 @@
+/* Lines about a text that was written; see report.h. */
+#include "report.h"
+
+#include "../tokenizer/escape.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { TOKEN_COLUMNS = 14, KEY_COLUMNS = 12, MOST_GLYPHS = 32, KEYS_SHOWN = 3 };
+
+/* Layers beyond MOST_GLYPHS share one. */
+static int64_t glyphs_of(const struct generation *g)
+{
+    return g->model->layers < MOST_GLYPHS ? g->model->layers : MOST_GLYPHS;
+}
+
+void tell_heading(FILE *stream, const struct generation *g)
+{
+    int width = (int)glyphs_of(g) > 7 ? (int)glyphs_of(g) : 7;
+    fprintf(stream, "%-*s %-*s  mean  peaked  on\n", TOKEN_COLUMNS, "token", width, "entropy");
+}
+
+/* How many keys a query at `position` of layer l sees. */
+static double seen_keys(const struct generation *g, int64_t l, int64_t position)
+{
+    int64_t window = g->model->layer[l].window, all = position + 1;
+    return (double)(window > 0 && window < all ? window : all);
+}
+
+/* The layers of one glyph: mean entropy as a share of ln(seen keys). */
+static double share_of(const struct generation *g, int64_t at, int64_t first, int64_t end)
+{
+    double sum = 0;
+    for (int64_t l = first; l < end; l++) {
+        double most = log(seen_keys(g, l, at - 1));
+        sum += most > 0 ? (double)g->chosen[at - g->prompt].entropy[l] / most : 0;
+    }
+    return end > first ? sum / (double)(end - first) : 0;
+}
+
+static void print_glyphs(FILE *stream, const struct generation *g, int64_t at)
+{
+    static const char *const ramp[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    int64_t count = glyphs_of(g), layers = g->model->layers;
+    for (int64_t i = 0; i < count; i++) {
+        int level = (int)(8 * share_of(g, at, i * layers / count, (i + 1) * layers / count));
+        fputs(ramp[level < 0 ? 0 : level > 7 ? 7 : level], stream);
+    }
+    fprintf(stream, "%*s", count < 7 ? (int)(7 - count) : 0, "");
+}
+
+static void print_padded(FILE *stream, struct text piece, int columns, bool pad)
+{
+    char shown[ESCAPED_BYTES];
+    int used = escape_quoted(shown, piece, columns);
+    fprintf(stream, "%s%*s", shown, pad ? columns - used : 0, "");
+}
+
+void tell_choice(FILE *stream, const struct generation *g, int64_t at)
+{
+    const struct chosen *c = &g->chosen[at - g->prompt];
+    double sum = 0;
+    for (int64_t l = 0; l < g->model->layers; l++)
+        sum += (double)c->entropy[l];
+    print_padded(stream, tokenizer_piece(g->tokenizer, g->token[at]), TOKEN_COLUMNS, true);
+    fputc(' ', stream);
+    print_glyphs(stream, g, at);
+    char head[32];
+    snprintf(head, sizeof head, "%lld.%lld", (long long)c->layer, (long long)c->head);
+    fprintf(stream, "  %4.2f  %-6s", sum / (double)g->model->layers, head);
+    for (int i = 0; i < KEYS_SHOWN && c->key[i] >= 0; i++) {
+        fprintf(stream, "  %.2f ", (double)c->weight[i]);
+        print_padded(stream, tokenizer_piece(g->tokenizer, g->token[c->key[i]]), KEY_COLUMNS,
+                     false);
+    }
+    fputc('\n', stream);
+}
+
+void tell_timings(FILE *stream, const struct generation *g, const struct run_settings *settings)
+{
+    fprintf(stream, "prompt   %7lld tokens  %8.3f s  %8.1f tokens/s\n", (long long)g->prompt,
+            g->prompt_seconds, prompt_rate(g));
+    fprintf(stream, "written  %7lld tokens  %8.3f s  ", (long long)g->written, g->written_seconds);
+    if (written_rate(g) > 0)
+        fprintf(stream, "%8.1f tokens/s", written_rate(g));
+    else
+        fprintf(stream, "%8s tokens/s", "-");
+    fprintf(stream, "  (%s)\n", ending_sentence(g->ending));
+    fprintf(stream, "cache    %7lld tokens  %8.1f MB of keys and values in %s\n",
+            (long long)g->cached_tokens, (double)g->cache_bytes / 1e6, settings->cache_type);
+}
