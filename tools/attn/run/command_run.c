@@ -41,6 +41,7 @@ struct display {
     bool progress;         /* shown and not cleared yet */
     bool line_open;        /* the text does not end in a line break so far */
     bool heading;          /* of the statistics, printed */
+    int error;             /* errno of standard output, 0 = none */
 };
 
 static void show_progress(void *context, int64_t done, int64_t count)
@@ -83,7 +84,10 @@ static bool show_token(void *context, const struct generation *g, int64_t token,
         tell_choice(stdout, g, token);
         fflush(stdout);
     }
-    return !ferror(stdout) || fail(f, "standard output cannot be written: %s", strerror(errno));
+    if (!ferror(stdout))
+        return true;
+    d->error = errno;
+    return fail(f, "standard output cannot be written");
 }
 
 /* ---- the run ---- */
@@ -123,16 +127,11 @@ static bool prepare(const struct arguments *a, struct generation *g, struct mode
     return ok;
 }
 
-static bool write_json(const struct arguments *a, const struct generation *g,
+static bool write_json(struct output_file *out, const char *path, const struct generation *g,
                        const struct run_settings *settings, struct failure *f)
 {
-    struct output_file out;
-    if (!output_file_open(&out, a->json, f))
-        return false;
-    if (tell_json(out.stream, g, settings))
-        return output_file_commit(&out, f);
-    output_file_discard(&out);
-    return fail(f, "%s: out of memory", a->json);
+    return tell_json(out->stream, g, settings) ? output_file_commit(out, f)
+                                               : fail(f, "%s: out of memory", path);
 }
 
 static bool describe_settings(struct run_settings *settings, const attn_executor *executor,
@@ -176,7 +175,9 @@ static bool write_text(const struct arguments *a, struct generation *g, const st
         .show = show_token,
     };
     struct run_settings settings = {.options = &options};
-    if (!describe_settings(&settings, executor, f))
+    struct output_file json = {NULL, NULL};
+    if (!describe_settings(&settings, executor, f) ||
+        (a->json != NULL && !output_file_open(&json, a->json, f)))
         return false;
     interrupt_catch();
     bool ok = generate(g, model, &options, f);
@@ -186,9 +187,11 @@ static bool write_text(const struct arguments *a, struct generation *g, const st
     if (display.line_open)
         putchar('\n');
     fflush(stdout);
-    ok = ok && (a->json == NULL || write_json(a, g, &settings, f));
+    ok = ok && (a->json == NULL || write_json(&json, a->json, g, &settings, f));
+    output_file_discard(&json);
     if (ok)
         tell_timings(stderr, g, &settings);
+    errno = display.error;
     return ok;
 }
 
@@ -208,12 +211,17 @@ static int run(const struct arguments *a, const char *command)
     }
     ok = ok && model_open(&model, a->model, &f) && prepare(a, &g, model, &f) &&
          write_text(a, &g, model, executor, &f);
+    int error_of_output = errno;
     bool stopped = ok && g.ending == ENDING_INTERRUPTED;
     generation_free(&g);
     model_close(model);
     attn_executor_destroy(own);
     if (ok)
         return stopped ? STATUS_INTERRUPTED : STATUS_OK;
+    if (ferror(stdout)) { /* main() tells */
+        errno = error_of_output;
+        return STATUS_FAILED;
+    }
     command_failed(command, &f);
     return interrupted ? STATUS_INTERRUPTED : STATUS_FAILED;
 }
