@@ -90,8 +90,8 @@ typedef enum attn_dtype {
     ATTN_F32 = 1,
     ATTN_BF16 = 2,
     ATTN_F16 = 3,
-    ATTN_INT8 = 4, /* caches only (attn/kv.h) */
-    ATTN_INT4 = 5, /* caches only */
+    ATTN_INT8 = 4, /* in caches alone (attn/kv.h), as the next: every other call refuses them */
+    ATTN_INT4 = 5,
 } attn_dtype;
 
 /* How a tensor [B, H, N, D] lies in memory: element (b, h, n, d) is at
