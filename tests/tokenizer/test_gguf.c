@@ -177,6 +177,89 @@ static void wordpiece(void **state)
     tokenizer_free(t);
 }
 
+/* A space is U+0120 here. */
+#define S "\xC4\xA0"
+static const char *const bpe[] = {"<bos>", "a", "b", S, S "a", "ab", "<x y>", "\xC3\xA9"};
+static const int32_t bpe_types[] = {3, 1, 1, 1, 1, 1, 4, 1};
+static const char *const bpe_merges[] = {S " a", "a b"};
+
+static void key_merges(struct file *file, const char *const *merges, size_t count)
+{
+    key_array(file, "merges", GGUF_STRING, count);
+    for (size_t i = 0; i < count; i++)
+        put_string(file, merges[i]);
+}
+
+static void bpe_file(struct file *file, const char *pre)
+{
+    begin(file);
+    key_string(file, "model", "gpt2");
+    key_tokens(file, bpe, COUNT(bpe));
+    key_types(file, bpe_types, COUNT(bpe_types));
+    key_merges(file, bpe_merges, COUNT(bpe_merges));
+    if (pre != NULL)
+        key_string(file, "pre", pre);
+}
+
+static void byte_bpe(void **state)
+{
+    (void)state;
+    struct file file;
+    struct tokenizer *t;
+    struct failure f = {""};
+    bpe_file(&file, "gpt-2");
+    key_u32(&file, "bos_token_id", 0);
+    key_u32(&file, "eos_token_id", 6);
+    assert_true(load(&file, &t, &f));
+    /* The rank decides: " a" before "ab". A BOS is not added unasked. */
+    expect_bytes(t, "ab ab<x y>", 10, (struct encode_options){.add_special = true}, bpe,
+                 "ab|" S "a|b|<x y>");
+    assert_int_equal(tokenizer_first_id(t), -1);
+    assert_int_equal(tokenizer_end_id(t), 6);
+    assert_string_equal(tokenizer_kind_name(t), "byte-level BPE, words as gpt-2");
+    assert_int_equal(tokenizer_piece(t, 4).bytes, 2);
+    assert_memory_equal(tokenizer_piece(t, 4).data, " a", 2);
+    /* 0xE9 alone is no text: it is shown by its number, and given as it is. */
+    assert_int_equal(tokenizer_piece(t, 7).bytes, 6);
+    assert_memory_equal(tokenizer_piece(t, 7).data, "<0xE9>", 6);
+    assert_int_equal(tokenizer_bytes(t, 7).bytes, 1);
+    assert_int_equal((unsigned char)tokenizer_bytes(t, 7).data[0], 0xE9);
+    assert_int_equal(tokenizer_bytes(t, 0).bytes, 0);
+    assert_false(tokenizer_is_word(t, 7));
+    assert_true(tokenizer_is_word(t, 5));
+    /* No token for a byte, and none for what is unknown. */
+    struct token_list list;
+    assert_false(
+        tokenizer_encode(t, (struct text){"abc", 3}, (struct encode_options){0}, &list, &f));
+    assert_string_equal(f.message,
+                        "the vocabulary has no token for the byte 0x63, at offset 2 of the text");
+    assert_null(list.tokens);
+    tokenizer_free(t);
+
+    key_u32(&file, "unknown_token_id", 6);
+    key_bool(&file, "add_bos_token", true);
+    assert_true(load(&file, &t, &f));
+    expect_bytes(t, "abc", 3, (struct encode_options){.add_special = true}, bpe, "<bos>|ab|<x y>");
+    tokenizer_free(t);
+
+    /* Llama 3 takes whole words, whatever the merges, and begins with BOS. */
+    bpe_file(&file, "llama-bpe");
+    key_u32(&file, "bos_token_id", 0);
+    assert_true(load(&file, &t, &f));
+    expect_bytes(t, "ab a", 4, (struct encode_options){.add_special = true}, bpe,
+                 "<bos>|ab|" S "a");
+    tokenizer_free(t);
+
+    /* A file of GPT-2 itself need not say how it cuts. */
+    bpe_file(&file, NULL);
+    put_string(&file, "general.architecture");
+    put32(&file, GGUF_STRING);
+    put_string(&file, "gpt2");
+    memcpy(file.data + 16, &(uint64_t){++file.keys}, 8);
+    assert_true(load(&file, &t, &f));
+    tokenizer_free(t);
+}
+
 static void expect_refused(const struct file *file, const char *part)
 {
     struct tokenizer *t;
@@ -193,8 +276,8 @@ static void refused(void **state)
     struct file file;
     begin(&file);
     expect_refused(&file, "tokenizer.ggml.model");
-    key_string(&file, "model", "gpt2");
-    expect_refused(&file, "tokenizer.ggml.model is 'gpt2'");
+    key_string(&file, "model", "t5");
+    expect_refused(&file, "tokenizer.ggml.model is 't5'");
 
     begin(&file);
     key_string(&file, "model", "llama");
@@ -228,9 +311,49 @@ static void refused(void **state)
     expect_refused(&file, "[UNK]");
 }
 
+static void byte_bpe_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {{"a b", "ab a"}, {"a", NULL},  {"ab", NULL},
+                                         {" a", NULL},    {"a ", NULL}, {"c b", NULL},
+                                         {"b c", NULL},   {"b a", NULL}};
+    static const char *const sentences[] = {
+        "merge 1 is 'ab a', but the vocabulary has no token for its result",
+        "merge 0 is 'a', but a merge is two tokens with a space between them",
+        "merge 0 is 'ab', but a merge",
+        "merge 0 is ' a', but a merge",
+        "merge 0 is 'a ', but a merge",
+        "merge 0 is 'c b', but the vocabulary has no token for its first part",
+        "merge 0 is 'b c', but the vocabulary has no token for its second part",
+        "merge 0 is 'b a', but the vocabulary has no token for its result"};
+    struct file file;
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        begin(&file);
+        key_string(&file, "model", "gpt2");
+        key_string(&file, "pre", "smollm");
+        key_tokens(&file, bpe, COUNT(bpe));
+        key_merges(&file, bad[i], bad[i][1] == NULL ? 1 : 2);
+        expect_refused(&file, sentences[i]);
+    }
+    begin(&file);
+    key_string(&file, "model", "gpt2");
+    key_tokens(&file, bpe, COUNT(bpe));
+    expect_refused(&file, "tokenizer.ggml.merges");
+    bpe_file(&file, "deepseek-llm");
+    expect_refused(&file, "tokenizer.ggml.pre is 'deepseek-llm'; it may be 'gpt-2', 'llama-bpe'");
+    bpe_file(&file, "default");
+    expect_refused(&file, "tokenizer.ggml.pre does not say how texts are cut into words");
+    bpe_file(&file, NULL);
+    expect_refused(&file, "tokenizer.ggml.pre does not say how texts are cut into words");
+    bpe_file(&file, "qwen2");
+    key_u32(&file, "eos_token_id", 8);
+    expect_refused(&file, "tokenizer.ggml.eos_token_id");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sentencepiece), cmocka_unit_test(wordpiece),
-                                       cmocka_unit_test(refused)};
+                                       cmocka_unit_test(refused), cmocka_unit_test(byte_bpe),
+                                       cmocka_unit_test(byte_bpe_refused)};
     return cmocka_run_group_tests_name("tokenizer_gguf", tests, NULL, NULL);
 }
