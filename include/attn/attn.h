@@ -74,6 +74,8 @@ typedef enum attn_status {
     ATTN_ERR_MEMORY,      /* creation could not allocate */
     ATTN_ERR_CPU,      /* ATTN_CPU names a path that is unknown or that this machine cannot run */
     ATTN_ERR_EXECUTOR, /* the executor is malformed or reported a failure; outputs are undefined */
+    ATTN_ERR_FULL,     /* a cache has no room for what was asked */
+    ATTN_ERR_FILE,     /* a file cannot be read or written, or does not hold what it must */
 } attn_status;
 
 /* "ATTN_ERR_SHAPE" for ATTN_ERR_SHAPE; "unknown status" for a number that is none. Static storage. */
