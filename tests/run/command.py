@@ -22,7 +22,7 @@ PROMPT = "The tide comes in, the tide goes out."
 TIMINGS = re.compile(
     r"prompt +\d+ tokens +[\d.]+ s +[\d.]+ tokens/s\n"
     r"written +\d+ tokens +[\d.]+ s +([\d.]+|-) tokens/s  \([a-z' ]+\)\n"
-    r"cache +\d+ tokens +[\d.]+ MB of keys and values in f32\n")
+    r"cache +\d+ tokens +[\d.]+ MB of keys and values in (f32|f16|bf16|int8|int4)\n")
 faults = []
 
 
@@ -110,6 +110,48 @@ def check_sampling(folder):
     expect(written(folder, "-p", PROMPT, "-n", "40", "-t", "0") == greedy, "temperature 0")
 
 
+def check_caches(folder):
+    words = ["-p", PROMPT * 4, "-n", "40"]
+    text = written(folder, *words)
+    reports = {cache: report_of(folder, *words, "--cache", cache) for cache in ("f32", "f16", "bf16", "int8", "int4")}
+    for cache, report in reports.items():
+        expect(report["cache"]["type"] == cache, f"{cache} is told")
+        expect(cache in ("int8", "int4") or report["text"] + "\n" == text, f"{cache}: {report['text']!r}")
+    sizes = [report["cache"]["bytes"] for report in reports.values()]
+    expect(sizes[0] == 2 * sizes[1] == 2 * sizes[2] and sizes[2] > sizes[3] > sizes[4], f"sizes {sizes}")
+    # What one run saves, another goes on behind: as if it had all been one prompt.
+    first = report_of(folder, "-p", PROMPT, "-n", "1", "--save-cache", "c.kv")
+    expect(first["cache"]["tokens"] == len(PROMPT) + 2, "the last token is saved too")
+    second = report_of(folder, "-p", " And?", "-n", "20", "--load-cache", "c.kv", "--stats")
+    whole = report_of(folder, "-p", PROMPT + first["text"] + " And?", "-n", "20", "--stats")
+    expect(second["text"] == whole["text"], f"{second['text']!r} and {whole['text']!r}")
+    expect((second["loaded_tokens"], len(second["prompt"])) == (len(PROMPT) + 2, 5), "what was loaded")
+    for a, b in zip(second["written"], whole["written"]):
+        for x, y in zip(a["attention"]["peaked_keys"], b["attention"]["peaked_keys"]):
+            loaded = x["position"] < second["loaded_tokens"]
+            expect(x["position"] == y["position"] and x["token"] == (None if loaded else y["token"]), f"{x} {y}")
+    with open(os.path.join(folder, "c.kv"), "rb") as file:
+        saved = file.read()
+    for name, content in (("cut.kv", saved[:-9]), ("bad.kv", saved[:-9] + b"x" + saved[-8:]), ("no.kv", b"")):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(content)
+    for words, sentence in ((["m.gguf", "--load-cache", "none.kv"], "none.kv"),
+                            (["m.gguf", "--load-cache", "cut.kv"], "cut.kv"),
+                            (["m.gguf", "--load-cache", "bad.kv"], "bad.kv"),
+                            (["m.gguf", "--load-cache", "no.kv"], "no.kv"),
+                            (["m.gguf", "--load-cache", "c.kv", "--cache", "f16"], "c.kv"),
+                            (["other.gguf", "--load-cache", "c.kv"], "c.kv"),
+                            (["m.gguf", "--load-cache", "c.kv", "-p", "y" * 153],
+                             "c.kv holds 39 tokens and the prompt has 153; gemma3 reads at most 191")):
+        words = words if "-p" in words else words + ["-p", "x"]
+        result = run(ATTN, "run", *words, cwd=folder)
+        fault = fault_of_failure(result)
+        expect(fault is None and sentence in result.stderr.decode(), f"{words}: {fault} {result.stderr!r}")
+    result = run(ATTN, "run", "m.gguf", "-p", "x", "-n", "2", "--save-cache", "nowhere/c.kv", cwd=folder)
+    expect(result.returncode == 1 and result.stderr.count(b"\n") == 1 and b"nowhere/c.kv" in result.stderr,
+           f"{result.stderr!r}")
+
+
 def check_endings(folder):
     words = ["-p", PROMPT, "-n", "60", "--temperature", "40", "--seed", "3"]  # of all sorts of characters
     text = report_of(folder, *words)["text"]
@@ -165,6 +207,8 @@ def check_failures(folder):
             (["-p", "x", "--seed", "3"], "--seed needs --temperature above 0"),
             (["-p", "x", "--stop", ""], "--stop is empty; it may be any text"),
             (["-p", "x", "--cache", "f12"], "--cache is 'f12'; it may be "),
+            (["-p", "x", "--save-cache", "-"], "--save-cache is -; it may be the name of a file"),
+            (["-p", "x", "--load-cache", "-"], "--load-cache is -; it may be the name of a file"),
             (["-p", "x", "--bogus"], "--bogus")):
         result = run(ATTN, "run", "m.gguf", *words, cwd=folder)
         fault = fault_of_failure(result, 2)
@@ -213,8 +257,8 @@ def check_terminal(folder):
     except OSError as error:
         print("skipped: no pseudo-terminal can be had here:", error)
         return
-    process = subprocess.Popen([ATTN, "run", "m.gguf", "-p", PROMPT, "-n", "120", "-t", "40", "--seed", "1"], cwd=folder,
-                               stdin=subprocess.DEVNULL, stdout=other, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([ATTN, "run", "m.gguf", "-p", PROMPT, "-n", "120", "-t", "40", "--seed", "1"],
+                               cwd=folder, stdin=subprocess.DEVNULL, stdout=other, stderr=subprocess.DEVNULL)
     os.close(other)
     shown = b""
     while True:
@@ -234,12 +278,13 @@ def check_terminal(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         files = {"m.gguf": gguf_files.tiny_model(), "big.gguf": changed_model("gemma3.context_length", 30000),
-                 "p.txt": PROMPT.encode(), "t.txt": b"no model", "latin.txt": b"caf\xe9", "big.txt": b"abcdefghij " * 2500}
+                 "other.gguf": changed_model("gemma3.rope.freq_base", 2e6), "p.txt": PROMPT.encode(), "t.txt": b"no model",
+                 "latin.txt": b"caf\xe9", "big.txt": b"abcdefghij " * 2500}
         for name, content in files.items():
             with open(os.path.join(folder, name), "wb") as file:
                 file.write(content)
-        for check in (check_prompts, check_json, check_statistics, check_sampling, check_endings, check_failures,
-                      check_full_output, check_interrupt, check_terminal):
+        for check in (check_prompts, check_json, check_statistics, check_sampling, check_caches, check_endings,
+                      check_failures, check_full_output, check_interrupt, check_terminal):
             check(folder)
     return 1 if faults else 0
 

@@ -36,9 +36,11 @@ static uint64_t model_number(const struct model *model)
     const struct settings *s = &model->settings;
     const int64_t sizes[] = {s->layers,   s->width,      s->heads,  s->kv_heads,
                              s->key_size, s->value_size, s->window, model->source.file_bytes};
+    const double numbers[] = {s->scale, s->rotary_base, s->rotary_base_local, s->rotary_factor};
     uint64_t hash = 0xcbf29ce484222325u;
     hash = add_bytes(hash, model->architecture->name, strlen(model->architecture->name));
     hash = add_bytes(hash, sizes, sizeof sizes);
+    hash = add_bytes(hash, numbers, sizeof numbers);
     for (int64_t l = 0; l < s->layers; l++)
         for (int p = 0; p < LAYER_PARTS; p++) {
             const struct file_tensor *t = model->layer[l].part[p].matrix.tensor;
@@ -59,12 +61,11 @@ static bool create_cache(struct store *store, const struct run *run, int64_t cap
                          attn_dtype type, struct failure *f)
 {
     const struct settings *s = &run->model->settings;
-    int64_t page = capacity < PAGE_TOKENS ? capacity : PAGE_TOKENS;
     attn_kv_layer *layers = malloc((size_t)s->layers * sizeof *layers);
     if (layers == NULL)
         return fail(f, "out of memory");
     for (int64_t l = 0; l < s->layers; l++) {
-        layers[l] = attn_kv_layer_init(type, s->kv_heads, s->key_size, page);
+        layers[l] = attn_kv_layer_init(type, s->kv_heads, s->key_size, PAGE_TOKENS);
         layers[l].head_size_v = s->value_size;
         layers[l].window = run->model->layer[l].local ? s->window : 0;
     }
