@@ -1,8 +1,9 @@
 /* The list of architectures. */
 #include "architecture.h"
 
-static const struct architecture *const architectures[] = {&architecture_bert,
-                                                           &architecture_gemma3};
+static const struct architecture *const architectures[] = {
+    &architecture_bert,  &architecture_gemma3, &architecture_gpt2,
+    &architecture_llama, &architecture_qwen2,  &architecture_qwen3};
 
 const struct architecture *architecture_find(struct text name)
 {
@@ -14,5 +15,5 @@ const struct architecture *architecture_find(struct text name)
 
 const char *architecture_list(void)
 {
-    return "bert, gemma3";
+    return "bert, gemma3, gpt2, llama, qwen2, qwen3";
 }

@@ -26,6 +26,7 @@ enum model_part {
     PART_EMBEDDING_NORM, /* of the sum of these */
     PART_FINAL_NORM,     /* after the last layer */
     PART_OUTPUT,         /* [width, vocabulary]; the embedding where the file has none */
+    PART_ROTARY_DIVISORS, /* [rotary size / 2]: frequencies of the rotary embedding are divided by them */
     MODEL_PARTS,
 };
 
@@ -50,8 +51,10 @@ enum layer_part {
 };
 
 enum part_flag {
-    PART_HAS_BIAS = 1, /* "<name>.bias" is there beside "<name>.weight" */
-    PART_OPTIONAL = 2, /* some files have it and some do not */
+    PART_HAS_BIAS = 1,      /* "<name>.bias" is there beside "<name>.weight" */
+    PART_OPTIONAL = 2,      /* some files have it and some do not */
+    PART_MAY_HAVE_BIAS = 4, /* some files have "<name>.bias" and some do not */
+    PART_STACKED = 8, /* query, key and value share one tensor: their outputs one after the other */
 };
 
 /* The name without its ending; %d stands for the layer. NULL: this kind of file never has it. */
@@ -116,12 +119,13 @@ struct architecture {
     struct part_name layer_part[LAYER_PARTS];
 };
 
-extern const struct architecture architecture_gemma3, architecture_bert;
+extern const struct architecture architecture_bert, architecture_gemma3, architecture_gpt2,
+    architecture_llama, architecture_qwen2, architecture_qwen3;
 
 /* By name; NULL if there is none. */
 const struct architecture *architecture_find(struct text name);
 
-/* "bert, gemma3": for a sentence. */
+/* "bert, gemma3, ...": for a sentence. */
 const char *architecture_list(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* Finding the tensors of a model and checking their shapes against its settings. */
 #include "loaded.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,16 +9,18 @@
 struct shape {
     bool is_norm;
     int64_t inputs, outputs;
+    int64_t first,
+        stacked; /* stacked > 0: outputs [first, first + outputs) of a tensor of so many */
 };
 
 static struct shape vector_of(int64_t size)
 {
-    return (struct shape){true, size, 1};
+    return (struct shape){true, size, 1, 0, 0};
 }
 
 static struct shape matrix_of(int64_t inputs, int64_t outputs)
 {
-    return (struct shape){false, inputs, outputs};
+    return (struct shape){false, inputs, outputs, 0, 0};
 }
 
 /* -1 outputs: as many as the file has. */
@@ -32,9 +35,21 @@ static struct shape model_part_shape(enum model_part part, const struct model *m
         return matrix_of(s->width, model->part[PART_EMBEDDING].matrix.outputs);
     case PART_POSITIONS:
         return matrix_of(s->width, s->context_length);
+    case PART_ROTARY_DIVISORS:
+        return vector_of(s->rotary_size / 2);
     default:
         return vector_of(s->width);
     }
+}
+
+/* Query, key and value in one tensor, in this order. */
+static struct shape stacked_shape(enum layer_part part, const struct settings *s,
+                                  struct shape shape)
+{
+    int64_t query = s->heads * s->key_size, key = s->kv_heads * s->key_size;
+    shape.first = part == PART_QUERY ? 0 : part == PART_KEY ? query : query + key;
+    shape.stacked = query + key + s->kv_heads * s->value_size;
+    return shape;
 }
 
 static struct shape layer_part_shape(enum layer_part part, const struct settings *s)
@@ -97,6 +112,38 @@ static bool unpack_vector(const struct file_tensor *t, int64_t size, const float
     return true;
 }
 
+/* Rows [first, first + rows) of a tensor, as if they were one. */
+static struct file_tensor slice_rows(const struct file_tensor *t, int64_t first, int64_t rows)
+{
+    struct file_tensor slice = *t;
+    slice.data = (const char *)t->data + (size_t)first * t->row_bytes;
+    slice.dims[1] = slice.rows = rows;
+    slice.values = rows * t->dims[0];
+    slice.bytes = (size_t)rows * t->row_bytes;
+    return slice;
+}
+
+static bool load_matrix(const struct file_tensor *tensor, const struct file_tensor *bias,
+                        struct shape shape, struct weight *weight, struct failure *f)
+{
+    bool stacked = shape.stacked > 0;
+    if (!check_shape(tensor, shape.inputs, stacked ? shape.stacked : shape.outputs, f))
+        return false;
+    if (stacked) {
+        weight->slice = slice_rows(tensor, shape.first, shape.outputs);
+        tensor = &weight->slice;
+    }
+    weight->matrix = (struct matrix){tensor, tensor->dims[0], tensor->rows, NULL};
+    if (bias == NULL)
+        return true;
+    if (!unpack_vector(bias, stacked ? shape.stacked : tensor->rows, &weight->matrix.bias, f))
+        return false;
+    if (stacked)
+        memmove((float *)weight->matrix.bias, weight->matrix.bias + shape.first,
+                (size_t)shape.outputs * sizeof(float));
+    return true;
+}
+
 static bool load_weight(const struct model *model, const struct part_name *name, int64_t layer,
                         struct shape shape, struct weight *weight, struct failure *f)
 {
@@ -105,16 +152,13 @@ static bool load_weight(const struct model *model, const struct part_name *name,
         return false;
     if (tensor == NULL)
         return true;
-    if ((name->flags & PART_HAS_BIAS) != 0 &&
+    if ((name->flags & (PART_HAS_BIAS | PART_MAY_HAVE_BIAS)) != 0 &&
         !source_tensor(&model->source, model->architecture, name, layer, "bias", &bias, f))
         return false;
     if (shape.is_norm)
         return unpack_vector(tensor, shape.inputs, &weight->norm.weight, f) &&
                (bias == NULL || unpack_vector(bias, shape.inputs, &weight->norm.bias, f));
-    if (!check_shape(tensor, shape.inputs, shape.outputs, f))
-        return false;
-    weight->matrix = (struct matrix){tensor, tensor->dims[0], tensor->rows, NULL};
-    return bias == NULL || unpack_vector(bias, tensor->rows, &weight->matrix.bias, f);
+    return load_matrix(tensor, bias, shape, weight, f);
 }
 
 /* Every layer has tensors, so a number of layers beyond theirs is a lie; memory is asked for only
@@ -137,6 +181,20 @@ static bool allocate_layers(struct model *model, struct failure *f)
     return ok;
 }
 
+/* What frequencies are divided by must leave them frequencies. */
+static bool check_divisors(const struct model *model, struct failure *f)
+{
+    const float *divisor = model->part[PART_ROTARY_DIVISORS].norm.weight;
+    for (int64_t i = 0; divisor != NULL && i < model->settings.rotary_size / 2; i++)
+        if (!(divisor[i] > 0 && divisor[i] < INFINITY))
+            return fail(
+                f,
+                "value %lld of tensor 'rope_freqs.weight' is %g; frequencies can be divided "
+                "by finite numbers above 0",
+                (long long)i, (double)divisor[i]);
+    return true;
+}
+
 bool load_parts(struct model *model, struct failure *f)
 {
     const struct architecture *a = model->architecture;
@@ -146,15 +204,20 @@ bool load_parts(struct model *model, struct failure *f)
         if (!load_weight(model, &a->part[p], 0, model_part_shape((enum model_part)p, model),
                          &model->part[p], f))
             return false;
+    if (!check_divisors(model, f))
+        return false;
     if (model->part[PART_OUTPUT].matrix.tensor == NULL)
         model->part[PART_OUTPUT].matrix = model->part[PART_EMBEDDING].matrix;
     for (int64_t l = 0; l < model->settings.layers; l++)
-        for (int p = 0; p < LAYER_PARTS; p++)
-            if (!load_weight(model, &a->layer_part[p], l,
-                             layer_part_shape((enum layer_part)p, &model->settings),
-                             &model->layer[l].part[p], f))
+        for (int p = 0; p < LAYER_PARTS; p++) {
+            enum layer_part part = (enum layer_part)p;
+            struct shape shape = layer_part_shape(part, &model->settings);
+            if ((a->layer_part[p].flags & PART_STACKED) != 0)
+                shape = stacked_shape(part, &model->settings, shape);
+            if (!load_weight(model, &a->layer_part[p], l, shape, &model->layer[l].part[p], f))
                 return false;
-    return true;
+        }
+    return source_check_names(&model->source, a, model->settings.layers, f);
 }
 
 static void free_weight(struct weight *weight)

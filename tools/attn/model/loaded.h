@@ -6,10 +6,11 @@
 #include "rows.h"
 #include "source.h"
 
-/* One part: a matrix, or a norm. Parts that are not there have tensor NULL and weight NULL. */
+/* One part: a matrix, or a norm or another vector (in norm.weight). Parts that are not there have tensor NULL and weight NULL. */
 struct weight {
     struct matrix matrix;
     struct norm norm;
+    struct file_tensor slice; /* the rows of a stacked tensor that are this part's */
 };
 
 struct layer {

@@ -239,6 +239,9 @@ static bool allocate_rotary(struct run *run, struct failure *f)
             return fail(f, "out of memory");
         rotary_frequencies(local ? s->rotary_base_local : s->rotary_base,
                            local ? 1 : s->rotary_factor, s->rotary_size, table->frequency);
+        const float *divisor = run->model->part[PART_ROTARY_DIVISORS].norm.weight;
+        for (int64_t i = 0; divisor != NULL && i < s->rotary_size / 2; i++)
+            table->frequency[i] /= (double)divisor[i];
         if (!allocate_floats(&table->cosine, run->length, s->rotary_size / 2, f) ||
             !allocate_floats(&table->sine, run->length, s->rotary_size / 2, f))
             return false;

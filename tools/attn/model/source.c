@@ -172,7 +172,9 @@ bool source_tensor(const struct source *source, const struct architecture *archi
             return safetensors_get_tensor(source->safetensors, name, out, f);
     }
     full_name(name, "", pattern, layer, ending);
-    if ((part->flags & PART_OPTIONAL) != 0 && !has_tensor(source, name))
+    unsigned optional =
+        strcmp(ending, "bias") == 0 ? PART_OPTIONAL | PART_MAY_HAVE_BIAS : PART_OPTIONAL;
+    if ((part->flags & optional) != 0 && !has_tensor(source, name))
         return true;
     return source->gguf != NULL ? gguf_get_tensor(source->gguf, name, out, f)
                                 : safetensors_get_tensor(source->safetensors, name, out, f);

@@ -50,4 +50,9 @@ bool source_tensor(const struct source *source, const struct architecture *archi
                    const struct part_name *part, int64_t layer, const char *ending,
                    const struct file_tensor **out, struct failure *f);
 
+/* Whether the architecture names every tensor of a GGUF file: one that it does not know would change the
+ * numbers, so it is refused and not passed over. (Files of safetensors often hold more than the model.) */
+bool source_check_names(const struct source *source, const struct architecture *architecture,
+                        int64_t layers, struct failure *f);
+
 #endif
