@@ -348,7 +348,7 @@ static void run_trial(struct trial *t, int operations)
 static void test_random(void **state)
 {
     (void)state;
-    enum { TRIALS = 120, OPERATIONS = 60 };
+    enum { TRIALS = 80, OPERATIONS = 60 };
     struct trial sum = {0};
     snprintf(path, sizeof path, "kv_model_%ld.cache", (long)getpid());
     for (uint64_t seed = 1; seed <= TRIALS; seed++) {
