@@ -57,6 +57,15 @@ static bool fail_cache(struct failure *f, const char *what, const attn_error *er
     return fail(f, "%s: %s", what, error->message);
 }
 
+/* The channels that share a scale: the largest even number up to 32 that divides both sizes. */
+static int64_t common_group(int64_t key_size, int64_t value_size)
+{
+    int64_t group = 32;
+    while (group > 2 && (key_size % group != 0 || value_size % group != 0))
+        group -= 2;
+    return group;
+}
+
 static bool create_cache(struct store *store, const struct run *run, int64_t capacity,
                          attn_dtype type, struct failure *f)
 {
@@ -67,6 +76,7 @@ static bool create_cache(struct store *store, const struct run *run, int64_t cap
     for (int64_t l = 0; l < s->layers; l++) {
         layers[l] = attn_kv_layer_init(type, s->kv_heads, s->key_size, PAGE_TOKENS);
         layers[l].head_size_v = s->value_size;
+        layers[l].group = type == ATTN_INT4 ? common_group(s->key_size, s->value_size) : 0;
         layers[l].window = run->model->layer[l].local ? s->window : 0;
     }
     attn_kv_config config = attn_kv_config_init(layers, s->layers, 1, capacity);
