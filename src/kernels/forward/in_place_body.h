@@ -175,10 +175,21 @@ INLINE void quad_tile(const struct attn_scores_in_place_call *call, int row_vect
         }
 }
 
-/* Row vectors two by two. */
-INLINE void scores_in_place_as(const struct attn_scores_in_place_call *call, const attn_dtype dtype)
+/* Row vectors two by two against the keys at key_at. */
+INLINE void quad_tiles(const struct attn_scores_in_place_call *call,
+                       const char *const key_at[IN_PLACE_KEYS], float *scores,
+                       const attn_dtype dtype)
 {
     const int row_vectors = (call->rows + QUAD_ROWS - 1) / QUAD_ROWS;
+    int v = 0;
+    for (; v + 2 <= row_vectors; v += 2)
+        quad_tile(call, v, key_at, scores, 2, dtype);
+    if (v < row_vectors)
+        quad_tile(call, v, key_at, scores, 1, dtype);
+}
+
+INLINE void scores_in_place_as(const struct attn_scores_in_place_call *call, const attn_dtype dtype)
+{
     const int last = call->key_last < call->keys_used ? call->key_last : call->keys_used;
     for (int key = call->key_first; key < last; key += IN_PLACE_KEYS) {
         const char *key_at[IN_PLACE_KEYS];
@@ -186,11 +197,7 @@ INLINE void scores_in_place_as(const struct attn_scores_in_place_call *call, con
             int j = key + k < last ? key + k : last - 1;
             key_at[k] = element_of(call->keys, j * call->stride, dtype);
         }
-        int v = 0;
-        for (; v + 2 <= row_vectors; v += 2)
-            quad_tile(call, v, key_at, call->scores + key, 2, dtype);
-        if (v < row_vectors)
-            quad_tile(call, v, key_at, call->scores + key, 1, dtype);
+        quad_tiles(call, key_at, call->scores + key, dtype);
     }
 }
 
