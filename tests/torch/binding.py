@@ -11,13 +11,15 @@ import tempfile
 
 import numpy as np
 
-I32, I64, F32, SIZE, POINTER, BOOL, ENUM = (
-    ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_bool, ctypes.c_int)
+I32, I64, F32, F64, SIZE, POINTER, BOOL, ENUM = (
+    ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_double, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_bool, ctypes.c_int)
 
 CONSTANTS = {
     "ATTN_F32": 1, "ATTN_BF16": 2, "ATTN_F16": 3,
     "ATTN_BOTTOM_RIGHT": 0, "ATTN_TOP_LEFT": 1, "ATTN_OFFSET": 2,
     "ATTN_LENGTHS_EQUAL": 0, "ATTN_LENGTHS_PADDED": 1, "ATTN_LENGTHS_RAGGED_I32": 2, "ATTN_LENGTHS_RAGGED_I64": 3,
+    "ATTN_ROTARY_HALVES": 0, "ATTN_ROTARY_NEIGHBOURS": 1, "ATTN_ROTARY_PLAIN": 0, "ATTN_ROTARY_LINEAR": 1,
+    "ATTN_ROTARY_NTK": 2, "ATTN_ROTARY_YARN": 3, "ATTN_ROTARY_LLAMA3": 4,
     "ATTN_MASK_NONE": 0, "ATTN_MASK_BYTES": 1, "ATTN_MASK_BITS": 2,
 }
 # Bit number of each ATTN_STAT_*: the names of the arrays of attn_statistics, and two requests.
@@ -59,6 +61,10 @@ Scores = struct(
 ScoresArgs = struct(
     "attn_scores_args", ("struct_size", SIZE),
     *fields(POINTER, "mask bias alibi_slopes query_documents key_documents block_starts block_indices"))
+Rotary = struct(
+    "attn_rotary", ("struct_size", SIZE), ("size", I64), ("pairing", ENUM), ("base", F64), ("scaling", ENUM),
+    ("factor", F64), ("original_length", I64), *fields(F64, "beta_fast beta_slow"), ("whole_ramp", BOOL),
+    *fields(F64, "low_frequency_factor high_frequency_factor attention_factor"), ("frequency_divisors", POINTER))
 Wanted = struct(
     "attn_statistics_wanted", ("struct_size", SIZE), ("set", ctypes.c_uint32),
     *fields(I32, "first_keys local_distance segments top_keys"))
@@ -73,7 +79,7 @@ Cpu = struct(
     "attn_cpu", ("struct_size", SIZE), ("name", ctypes.c_char * 64), ("features", ctypes.c_char * 192),
     ("paths", ctypes.c_char * 64), ("path", ctypes.c_char * 16), ("threads_by", ctypes.c_char * 32),
     ("cores", ENUM), ("cache_bytes", SIZE * 3))
-STRUCTS = (Error, Layout, Window, Problem, Args, Scores, ScoresArgs, Wanted, WeightsRequest, Pair, Statistics, Cpu)
+STRUCTS = (Error, Layout, Window, Problem, Args, Scores, ScoresArgs, Rotary, Wanted, WeightsRequest, Pair, Statistics, Cpu)
 
 
 def check_against_headers(include):
@@ -91,7 +97,7 @@ def check_against_headers(include):
     for name, value in CONSTANTS.items():
         expected.append(f"{name} {value}")
         lines.append(f'printf("{name} %d\\n", (int){name});')
-    program = ("#include <attn/scores.h>\n#include <attn/stats.h>\n#include <stdio.h>\nint main(void)\n{\n"
+    program = ("#include <attn/rotary.h>\n#include <attn/scores.h>\n#include <attn/stats.h>\n#include <stdio.h>\nint main(void)\n{\n"
                + "\n".join(lines) + "\n}\n")
     with tempfile.TemporaryDirectory() as folder:
         source, binary = os.path.join(folder, "sizes.c"), os.path.join(folder, "sizes")
@@ -144,6 +150,20 @@ class Library:
             self.executors[threads] = made
         return self.executors[threads]
 
+    def limit(self, problem, threads, share):
+        """Limit the workspace to the least that will do, as the refusal of one byte tells it, and `share` of the
+        rest."""
+        problem.workspace_threads, problem.workspace_limit = threads, 1
+        plan, error = POINTER(), Error()
+        if self.c.attn_plan_create(ctypes.byref(plan), ctypes.byref(problem), ctypes.byref(error)) == 0:
+            raise Refused("a workspace of one byte was promised")
+        least = int(error.message.decode().rsplit("threads is ", 1)[1])
+        problem.workspace_limit = 0
+        self.call("attn_plan_create", ctypes.byref(plan), ctypes.byref(problem))
+        most = self.c.attn_plan_workspace(plan, ctypes.c_int(threads))
+        self.c.attn_plan_destroy(plan)
+        problem.workspace_limit = least + int(share * max(most - least, 0))
+
     def run(self, problem, args, threads):
         """Plan and run in a workspace full of NaN with a guard behind it; returns the plan in words."""
         plan = POINTER()
@@ -152,6 +172,8 @@ class Library:
             text = ctypes.create_string_buffer(8192)
             self.c.attn_plan_explain(plan, text, SIZE(len(text)))
             size = self.c.attn_plan_workspace(plan, ctypes.c_int(max(threads, 1)))
+            if 0 < problem.workspace_limit < size:
+                raise Refused(f"the workspace is {size} bytes, its limit {problem.workspace_limit}")
             workspace = np.full(size + 64, 0xFF, np.uint8)
             self.call("attn_run", plan, ctypes.byref(args), POINTER(workspace.ctypes.data), SIZE(size),
                       self.executor(threads))

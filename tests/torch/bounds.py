@@ -8,6 +8,10 @@ Inputs of 16 bits are widened exactly: they cost nothing. The rest, to first ord
   bf16 by dot products    (kernels that "multiply in pairs") products of bf16 are exact in f32 and summed in any
                           order, but denormals are flushed: D 2^-126 (1 + max|q| + max|k|) |scale| more for a score.
                           The weights, not their sum, are rounded to bf16: 2^-8 sum p |v| more for o
+  rotary                  what turning costs a channel is in rotary.py; with e such an error, a score errs by
+                          |scale| sum (|q| e_k + |k| e_q + e_q e_k) more
+  unnormalised            against the reference that was returned: scores move a sum by sum_j p_j expm1(delta_j) of
+                          itself, adding by acc, the rounded reference by 4 u; lse's error is not in it; o likewise
   a sink                  w = p (1 - p_sink): the denominator only gains an exact term, so that relative errors do
                           not grow; lse_with_sink errs by no more than lse
   the result's dtype      is no part of the bounds: an error is counted from the nearest number that rounds to what
@@ -38,9 +42,15 @@ class Bounds:
         self.acc = (2 * n + 16) * U + EXP
         self.largest = x.extreme(x.score.abs(), True, 0.0)
         scale = abs(x.scale)
-        size = scale * (x.q.abs() @ x.k.abs().transpose(2, 3))
+        turning, q, k = 0.0, x.q.abs(), x.k.abs()
+        if x.turned:
+            off_q, off_k = (turned.error_of(pairs) for turned in x.turned)
+            off_k = off_k.repeat_interleave(c.heads // max(c.kv_heads, 1), 1)
+            turning = scale * (q @ off_k.transpose(2, 3) + off_q @ (k + off_k).transpose(2, 3))
+            q, k = q + off_q, k + off_k
+        size = scale * (q @ k.transpose(2, 3))
         logit = (c.head_size + 8) * U * size + 4 * U * (x.logit.abs() + self.largest[..., None]) \
-            + c.head_size * 2.0 ** -149 / min(1.0, scale)
+            + c.head_size * 2.0 ** -149 / min(1.0, scale) + turning
         if pairs and x.q.numel() and x.k.numel():
             logit = logit + scale * c.head_size * 2.0 ** -126 * (1 + float(x.q.abs().max()) + float(x.k.abs().max()))
         self.logit = torch.where(x.visible_before, logit, 0.0)
@@ -63,6 +73,25 @@ class Bounds:
 
     def most(self, values):
         return values.amax(3) if self.c.keys else torch.zeros(values.shape[:3], dtype=F64)
+
+    def free(self, rho):
+        """Errors of the weights e^(s - lse) where they need not sum to 1."""
+        off = torch.where(rho < 1, self.x.weight * torch.expm1(rho.clamp(max=1.0)), (self.x.log_weight + rho).exp())
+        return torch.where(self.x.visible, off, 0.0)
+
+    def sum(self, times):
+        """Of a sum told against a reference; `times` = e^(lse - reference)."""
+        return times * (self.free(self.score + EXP + 4 * U).sum(3) + self.acc) + 2.0 ** -120
+
+    def unnormalised(self, times):
+        """Of o = times * sum p v; lse's own error is not in it."""
+        x, acc = self.x, self.acc[..., None]
+        off = self.free(self.score + 2 * EXP + 4 * U)
+        factor = times[..., None] * (off + acc * x.weight) + 2.0 ** -120
+        if self.pairs:
+            factor = factor + times[..., None] * U_BF16 * (x.weight + off) + 2.0 ** -118
+        flush = 2.0 ** -118 if self.pairs else 2.0 ** -147
+        return torch.where(x.visible, factor, 0.0) @ x.v.abs() + flush * x.count[..., None]
 
     def o(self):
         x = self.x

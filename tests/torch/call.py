@@ -146,6 +146,9 @@ class Inputs:
         if c.windows is not None and not c.head_windows and c.heads:
             p.window = binding.Window(*c.windows[0].tolist())
         p.head_windows, p.prefix_lm, p.sinks = c.head_windows, c.prefix_lm is not None, c.sinks is not None
+        p.unnormalised = c.unnormalised
+        if c.rotary is not None:
+            p.rotary = self.rotary()
         p.excluded_keys = 0 if c.excluded is None else c.excluded.shape[2]
         if self.shaped():
             p.scores = self.scores()
@@ -197,7 +200,26 @@ class Inputs:
         if c.function:
             s.function = binding.SCORE_FUNCTION(score_function)
         self.scores_args = self.keep_struct(a)
+        if c.constant:
+            s.constant, self.scores_args = self.scores_args, None
         return self.keep_struct(s)
+
+    def rotary(self):
+        r, n = self.case.rotary, binding.CONSTANTS
+        made = binding.Rotary(
+            size=r["size"], pairing=n["ATTN_ROTARY_NEIGHBOURS" if r["neighbours"] else "ATTN_ROTARY_HALVES"],
+            base=r["base"], scaling=n["ATTN_ROTARY_" + r["scaling"].upper()], factor=r["factor"],
+            original_length=r["original_length"], beta_fast=32, beta_slow=1, whole_ramp=r["whole_ramp"],
+            low_frequency_factor=1, high_frequency_factor=4, attention_factor=r["attention_factor"])
+        if r["divisors"] is not None:
+            made.frequency_divisors = self.keep(r["divisors"])
+        return self.keep_struct(made)
+
+    def packed_places(self, array, lengths):
+        """An array [B, N] as the library takes it: of a ragged batch, one entry for each row of the packed tensor."""
+        if self.case.ragged():
+            array = np.concatenate([row[:n] for row, n in zip(array, lengths)] or [array.ravel()])
+        return self.keep(array)
 
 
 def function_values(batch, head, rows, keys):
@@ -224,6 +246,8 @@ class Results:
         inputs.alive = []
         problem = inputs.problem()
         args = self.args()
+        if c.limit is not None:
+            library.limit(problem, max(c.threads, 1), c.limit)
         o = memory.Tensor(c.dtype_o, inputs.o_extents, inputs.o_strides)
         before = o.buffer.copy()
         args.o = o.pointer if c.want_o else None
@@ -249,6 +273,12 @@ class Results:
         a.q, a.k, a.v = i.q.pointer, i.k.pointer, i.v.pointer
         if c.want_lse:
             a.lse = self.output("lse", np.float32)
+        if c.unnormalised:
+            a.reference, a.sum = self.output("reference", np.float32), self.output("sum", np.float32)
+        if c.query_positions is not None:
+            a.query_positions = i.packed_places(c.query_positions, c.query_lengths)
+        if c.key_positions is not None:
+            a.key_positions = i.packed_places(c.key_positions, c.key_lengths)
         if c.sinks is not None:
             a.sinks = i.keep(c.sinks)
             if c.want_lse:
@@ -268,7 +298,7 @@ class Results:
             a.prefix_lm_stride = (ctypes.c_int64 * 2)((c.heads if along_h else 1) * along_b, along_h)
         if c.excluded is not None:
             a.excluded_keys = i.keep(c.excluded)
-        if i.shaped():
+        if i.shaped() and i.scores_args:
             a.scores = i.scores_args
         if c.statistics:
             a.statistics = self.statistics()

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 import call
+import rotary
 
 F64 = torch.float64
 INFINITY = float("inf")
@@ -58,8 +59,7 @@ class Exact:
     def __init__(self, inputs):
         c = case = inputs.case
         self.case, self.inputs = case, inputs
-        self.q, self.v = inputs.dense_q, grouped(inputs.dense_v, c.heads)
-        self.k = grouped(inputs.dense_k, c.heads)
+        self.q, self.v, self.own_k = inputs.dense_q, grouped(inputs.dense_v, c.heads), inputs.dense_k
         self.scale = c.scale if c.scale != 0 else c.head_size ** -0.5
         batch, head, row, key = (torch.arange(n).view([-1 if a == axis else 1 for a in range(4)])
                                  for axis, n in enumerate((c.batch, c.heads, c.queries, c.keys)))
@@ -69,6 +69,14 @@ class Exact:
             offset = torch.from_numpy(c.offsets).view(-1, 1, 1, 1)
         self.position = row + offset
         self.key = key
+        self.turned = None
+        if c.rotary is not None:
+            own = self.position[:, 0, :, 0].expand(c.batch, -1), key[0, 0].expand(c.batch, -1)
+            places = [here if given is None else torch.from_numpy(given)
+                      for given, here in zip((c.query_positions, c.key_positions), own)]
+            self.turned = [rotary.Turned(c.rotary, x, at) for x, at in zip((self.q, self.own_k), places)]
+            self.q, self.own_k = (turned.values for turned in self.turned)
+        self.k = grouped(self.own_k, c.heads)
         self.distance = (self.position - key).abs().double()
 
         shape = (c.batch, c.heads, c.queries, c.keys)
@@ -120,7 +128,8 @@ class Exact:
         if self.case.sinks is not None:
             sink = torch.from_numpy(self.case.sinks).double().view(1, -1, 1)
             self.lse_with_sink = torch.logaddexp(self.lse, sink)
-            self.share = torch.where(self.any, self.lse - self.lse_with_sink, 0.0)
+            if not self.case.unnormalised:  # then o is of the keys alone
+                self.share = torch.where(self.any, self.lse - self.lse_with_sink, 0.0)
         self.o, self.how = (self.weight * self.share.exp()[..., None]) @ self.v, "formula"
         self.by_torch()
 
@@ -128,11 +137,11 @@ class Exact:
         c = self.case
         if c.softcap or 0 in self.o.shape or c.keys == 0:
             return
-        k, v = self.inputs.dense_k, self.inputs.dense_v
+        k, v = self.own_k, self.inputs.dense_v
         options = {"scale": self.scale, "enable_gqa": c.heads != c.kv_heads}
         whole = bool(self.visible.all())
         lower = torch.ones(c.queries, c.keys, dtype=torch.bool).tril()
-        if c.sinks is not None:
+        if c.sinks is not None and not c.unnormalised:
             mask = torch.where(self.visible, self.added, -INFINITY)
             sink = torch.from_numpy(c.sinks).double().view(1, -1, 1, 1).expand(c.batch, -1, c.queries, 1)
             options["attn_mask"] = torch.cat((mask, sink), 3)

@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 import binding
+import rotary
 
 HEAD_SIZES = (16, 32, 64, 64, 80, 96, 128, 128)
 MOST_PAIRS = 500_000  # of queries and keys; a few cases may have LARGE_PAIRS
@@ -66,6 +67,12 @@ class Case:
     values: str = "plain"
     sharpness: float = 1.0
     poisoned: int = 0                  # NaN or Inf keys that most rows should not see
+    unnormalised: bool = False
+    constant: bool = False             # what attn/scores.h takes is promised when planning
+    limit: float = None                # of the workspace: 0 the least that will do, 1 all of it
+    rotary: dict = None                # what rotary.draw made
+    query_positions: np.ndarray = None  # [B, Nq], [B, Nk]; where rows are turned to
+    key_positions: np.ndarray = None
     random: np.random.Generator = dataclasses.field(default=None, repr=False)  # for values and layouts
 
     def ragged(self):
@@ -102,6 +109,14 @@ class Case:
             words.append("blocks {} x {}".format(*self.block_size))
         if self.function:
             words.append("score function")
+        for name in ("unnormalised", "constant"):
+            if getattr(self, name):
+                words.append(name)
+        if self.limit is not None:
+            words.append(f"workspace limit {self.limit:.3g}")
+        if self.rotary is not None:
+            words.append(f"rotary {self.rotary}")
+            words += [name for name in ("query_positions", "key_positions") if getattr(self, name) is not None]
         if self.statistics:
             words.append("statistics " + " ".join(self.statistics))
         words.append(f"values {self.values}, sharpness {self.sharpness:g}, {self.poisoned} poisoned, "
@@ -296,6 +311,26 @@ def statistics(case, dice):
                                 dice.between(0, int(case.key_lengths[batch]) - 1)),)
 
 
+def places(dice, dims):
+    most = 2.0 ** 40 if dice.chance(0.1) else 6000
+    return (most * (dice.numpy.random(dims) - 0.1)).astype(np.int64)
+
+
+def more_of_the_plan(case, dice):
+    """Unnormalised results, a promise, a limit, a rotary embedding."""
+    if dice.chance(0.15):
+        case.unnormalised, case.dtype_o = True, "f32"
+    case.constant = dice.chance(0.3) and not any(case.spare)
+    if dice.chance(0.2):
+        case.limit = 0.0 if dice.chance(0.4) else float(dice.numpy.random())
+    if dice.chance(0.25) and case.head_size >= 2:
+        case.rotary = rotary.draw(dice, case.head_size)
+        if dice.chance(0.3):
+            case.query_positions = places(dice, (case.batch, case.queries))
+        if dice.chance(0.3):
+            case.key_positions = places(dice, (case.batch, case.keys))
+
+
 def generate(seed):
     dice = Dice(seed)
     case = Case(seed)
@@ -326,4 +361,5 @@ def generate(seed):
     case.want_o = not dice.chance(0.03)
     case.want_lse = dice.chance(0.8)
     case.random = dice.numpy
+    more_of_the_plan(case, Dice(seed + 0x5EED0000))  # of its own, so that older seeds keep the rest of their case
     return case
