@@ -9,6 +9,7 @@
 
 enum { B = 2, HEADS = 4, KV_HEADS = 2, SIZE = 32, PROMPT = 40, STEPS = 24, PAGE = 16, WORDS = 50 };
 static float q[B * HEADS * SIZE], o[B * HEADS * SIZE], k[KV_HEADS * PROMPT * SIZE];
+static float v[KV_HEADS * PROMPT * SIZE];
 static attn_error error;
 
 static void must(attn_status status)
@@ -48,12 +49,13 @@ int main(void)
     attn_kv *kv;
     must(attn_kv_create(&kv, &config, NULL, 0, &error));
 
-    int prompt[PROMPT], word[B] = {7, 11}; /* where they part */
-    for (int i = 0; i < PROMPT; i++)
+    int prompt[PROMPT + 1], word[B] = {7, 11}; /* where they part */
+    for (int i = 0; i <= PROMPT; i++)
         prompt[i] = i * i % WORDS;
     project(k, prompt, PROMPT, KV_HEADS);
+    project(v, prompt + 1, PROMPT, KV_HEADS); /* the word behind each */
     attn_kv_rows rows = attn_kv_rows_init(1, KV_HEADS, PROMPT, SIZE, ATTN_F32);
-    rows.k = rows.v = k;
+    rows.k = k, rows.v = v;
     must(attn_kv_append(kv, 0, &rows, attn_default_executor(), &error));
     must(attn_kv_fork(kv, 0, 1, &error));
 
@@ -71,11 +73,13 @@ int main(void)
     args.q = q, args.o = o, args.cache = &view;
 
     rows = attn_kv_rows_init(B, KV_HEADS, 1, SIZE, ATTN_F32);
-    rows.k = rows.v = k;
+    rows.k = k, rows.v = v;
     for (int step = 0; step < STEPS; step++) {
         int64_t at[B] = {attn_kv_length(kv, 0, 0), attn_kv_length(kv, 0, 1)};
         for (int b = 0; b < B; b++) {
+            int behind = (word[b] * 3 + 1) % WORDS;
             project(k + b * KV_HEADS * SIZE, &word[b], 1, KV_HEADS);
+            project(v + b * KV_HEADS * SIZE, &behind, 1, KV_HEADS);
             project(q + b * HEADS * SIZE, &word[b], 1, HEADS);
         }
         must(attn_rotary_apply(&rotary, B, HEADS, 1, SIZE, q, &problem.q, q, &problem.q, at, NULL,
