@@ -71,18 +71,6 @@ INLINE void widen_row(const struct attn_cached_rows *rows, int j, float *to, con
         to[i] = 0.0f;
 }
 
-/* A row into the first-level cache, where tiles will read it out of the order of memory. */
-INLINE void fetch_row(const void *row, int64_t bytes)
-{
-    for (int64_t byte = 0; byte < bytes; byte += 64)
-        __builtin_prefetch((const char *)row + byte, 0, 3);
-}
-
-INLINE int64_t row_bytes(const struct attn_cached_rows *rows)
-{
-    return rows->dtype == ATTN_INT4 ? rows->size / 2 : rows->size * attn_dtype_size(rows->dtype);
-}
-
 /* Whether kernels can take these rows as they are. */
 INLINE bool rows_are_whole(const struct attn_cached_rows *rows)
 {

@@ -83,17 +83,14 @@ INLINE void four_by_four(const float *queries, const void *const *key_at, int co
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++)
         sums[i] = (vf){0};
-    for (int64_t t = 0; t < size; t += LANES) {
-        vf key[4];
 #pragma GCC unroll 4
-        for (int k = 0; k < 4; k++)
-            key[k] = cached_vector(key_at[k < count ? k : count - 1], t, dtype);
+    for (int k = 0; k < 4; k++) { /* one after the other, as memory has them */
+        const char *key = key_at[k < count ? k : count - 1];
+        for (int64_t t = 0; t < size; t += LANES) {
+            vf x = cached_vector(key, t, dtype);
 #pragma GCC unroll 4
-        for (int row = 0; row < 4; row++) {
-            vf q = vf_load(queries + row * size + t);
-#pragma GCC unroll 4
-            for (int k = 0; k < 4; k++)
-                sums[4 * row + k] = q * key[k] + sums[4 * row + k];
+            for (int row = 0; row < 4; row++)
+                sums[4 * row + k] = vf_load(queries + row * size + t) * x + sums[4 * row + k];
         }
     }
     store_quads(fold_lanes(sums), scores);
@@ -121,9 +118,6 @@ INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const i
         const int count = keys->count - key < step ? keys->count - key : step;
         const void *widened[LANES > (int)IN_PLACE_KEYS ? LANES : (int)IN_PLACE_KEYS];
         const void *const *at = keys->at + key;
-        for (int j = key + 8; (rows == 0 || rows == 4) && j < key + 8 + step && j < keys->count;
-             j++)
-            fetch_row(keys->at[j], row_bytes(keys));
         if (wide) {
             widen_rows(keys, key, count, size, call->wide);
             for (int k = 0; k < count; k++)

@@ -1,27 +1,24 @@
 /* Weights times values of a cache, into rows that lie one behind the other.
  *
  * A row's sum takes one value after the other, whatever the tile, so no bit depends on how rows and keys
- * are cut. One or two rows take all channels at once and read values in the order of memory, which the
- * machine fetches by itself; more rows take fewer channels at once, in steps of keys that stay in the
- * first-level cache while the tiles go by, and the next step is fetched meanwhile. */
+ * are cut. Two rows take all channels at once (where they are no more than registers hold) and read values in the
+ * order of memory, which the machine then fetches ahead by itself; keys are cut into steps that stay in the
+ * first-level cache for the other rows. */
 #include "kernels/cached/rows_body.h"
 
-enum { STEP_BYTES = 8192 };
+enum { STEP_BYTES = 16384 };
 
 struct values_step {
     const float *weights; /* of the first row and key */
     const void *const *values;
     int count;
-    const struct attn_cached_rows
-        *all; /* of which rows [next, next + count) come next; NULL = never mind */
-    int next;
     float *output; /* of the first row */
     int64_t stride, size;
 };
 
 /* `rows` rows by `width` vectors of channels. */
-INLINE void cached_tile(const struct values_step *step, int64_t channel, const bool fetch,
-                        const int rows, const int width, const attn_dtype dtype)
+INLINE void cached_tile(const struct values_step *step, int64_t channel, const int rows,
+                        const int width, const attn_dtype dtype)
 {
     vf c[8][8];
     const float *weights = step->weights;
@@ -34,8 +31,6 @@ INLINE void cached_tile(const struct values_step *step, int64_t channel, const b
     for (int j = 0; j < step->count; j++) {
         const char *value = step->values[j];
         vf v[8];
-        if (fetch && step->next + j < step->all->count)
-            fetch_row(step->all->at[step->next + j], row_bytes(step->all));
 #pragma GCC unroll 8
         for (int w = 0; w < width; w++)
             v[w] = cached_vector(value, channel + w * LANES, dtype);
@@ -59,46 +54,33 @@ INLINE void cached_channels(const struct values_step *step, const int rows, cons
                             const attn_dtype dtype)
 {
     int64_t channel = 0;
-    if (step->all && most * LANES <= step->size) {
-        cached_tile(step, 0, true, rows, most, dtype);
-        channel = most * LANES;
-    }
     for (; channel + most * LANES <= step->size; channel += most * LANES)
-        cached_tile(step, channel, false, rows, most, dtype);
+        cached_tile(step, channel, rows, most, dtype);
     if (most >= 8 && channel + 4 * LANES <= step->size) {
-        cached_tile(step, channel, false, rows, 4, dtype);
+        cached_tile(step, channel, rows, 4, dtype);
         channel += 4 * LANES;
     }
     if (most >= 4 && channel + 2 * LANES <= step->size) {
-        cached_tile(step, channel, false, rows, 2, dtype);
+        cached_tile(step, channel, rows, 2, dtype);
         channel += 2 * LANES;
     }
     if (channel < step->size)
-        cached_tile(step, channel, false, rows, 1, dtype);
+        cached_tile(step, channel, rows, 1, dtype);
 }
 
-/* Rows in tiles of 8, 4, 2 and 1: as many accumulators as leave registers for a value and a weight. */
+/* Two rows at a time: the first read values in the order of memory, the others find them near. */
 INLINE void cached_step(struct values_step step, int rows, const attn_dtype dtype)
 {
-    const bool many = LANES == 16; /* 32 registers, not 16 */
+    const int most = LANES == 16 ? 8 : 4; /* 32 registers, or 16 */
     while (rows > 0) {
-        int done = 1;
-        if (rows >= 8 && many) {
-            cached_channels(&step, 8, 2, dtype);
-            done = 8;
-        } else if (rows >= 4) {
-            cached_channels(&step, 4, many ? 4 : 2, dtype);
-            done = 4;
-        } else if (rows >= 2) {
-            cached_channels(&step, 2, many ? 8 : 4, dtype);
-            done = 2;
-        } else {
+        int done = rows >= 2 ? 2 : 1;
+        if (rows >= 2)
+            cached_channels(&step, 2, most, dtype);
+        else
             cached_channels(&step, 1, 8, dtype);
-        }
         rows -= done;
         step.weights += (int64_t)done * ATTN_SCORE_STRIDE;
         step.output += done * step.stride;
-        step.all = NULL;
     }
 }
 
@@ -117,8 +99,6 @@ INLINE void cached_values_as(const struct attn_cached_values_call *call, const b
         struct values_step step = {.weights = call->weights + first,
                                    .values = values->at + first,
                                    .count = count,
-                                   .all = in_order ? NULL : values,
-                                   .next = first + count,
                                    .output = call->output,
                                    .stride = call->stride,
                                    .size = size};
