@@ -12,3 +12,8 @@ set(attn_fuzz_libs_tokenizer_wordpiece attn_tool_tokenizer)
 set(attn_fuzz_libs_tokenizer_bpe attn_tool_tokenizer)
 set(attn_fuzz_libs_tokenizer_json attn_tool_tokenizer)
 list(APPEND attn_fuzz_rooms attn_tool_tokenizer)
+
+list(APPEND attn_fuzz_targets kv_file kv_table)
+set(attn_fuzz_libs_kv_file attn_kv attn_rotary attn_exec attn_base Threads::Threads m)
+set(attn_fuzz_libs_kv_table ${attn_fuzz_libs_kv_file})
+list(APPEND attn_fuzz_rooms attn_kv)

@@ -40,12 +40,12 @@ static int64_t at(const int64_t stride[3], struct slot slot, int64_t head)
     return slot.page * stride[0] + head * stride[1] + slot.token * stride[2];
 }
 
-/* Two elements of int4 are a byte, the even one in its low half; -8 .. 7. */
-static double int4_element(const void *pool, int64_t index)
+/* Byte i of a group holds channel i in its low half, i + group / 2 in its high half, 8 more than they are. */
+static double int4_element(const uint8_t *row, int64_t group, int64_t channel)
 {
-    int byte = ((const uint8_t *)pool)[index / 2];
-    int half = index % 2 ? byte / 16 : byte % 16;
-    return half < 8 ? half : half - 16;
+    int64_t in_group = channel % group, half = group / 2;
+    int byte = row[channel / group * half + in_group % half];
+    return (in_group < half ? byte % 16 : byte / 16) - 8;
 }
 
 static double element(const void *pool, attn_dtype dtype, int64_t index, const float *scale,
@@ -54,7 +54,8 @@ static double element(const void *pool, attn_dtype dtype, int64_t index, const f
     if (dtype == ATTN_INT8)
         return (double)scale[scale_at] * (double)((const int8_t *)pool)[index + channel];
     if (dtype == ATTN_INT4)
-        return (double)scale[scale_at + channel / group] * int4_element(pool, index + channel);
+        return (double)scale[scale_at + channel / group] *
+               int4_element((const uint8_t *)pool + index / 2, group, channel);
     return attn_ref_value(pool, dtype, index + channel);
 }
 

@@ -74,6 +74,8 @@ typedef enum attn_status {
     ATTN_ERR_MEMORY,      /* creation could not allocate */
     ATTN_ERR_CPU,      /* ATTN_CPU names a path that is unknown or that this machine cannot run */
     ATTN_ERR_EXECUTOR, /* the executor is malformed or reported a failure; outputs are undefined */
+    ATTN_ERR_FULL,     /* a cache has no room for what was asked */
+    ATTN_ERR_FILE,     /* a file cannot be read or written, or does not hold what it must */
 } attn_status;
 
 /* "ATTN_ERR_SHAPE" for ATTN_ERR_SHAPE; "unknown status" for a number that is none. Static storage. */
@@ -90,8 +92,8 @@ typedef enum attn_dtype {
     ATTN_F32 = 1,
     ATTN_BF16 = 2,
     ATTN_F16 = 3,
-    ATTN_INT8 = 4, /* caches only (attn/kv.h) */
-    ATTN_INT4 = 5, /* caches only */
+    ATTN_INT8 = 4, /* in caches alone (attn/kv.h), as the next: every other call refuses them */
+    ATTN_INT4 = 5,
 } attn_dtype;
 
 /* How a tensor [B, H, N, D] lies in memory: element (b, h, n, d) is at

@@ -30,13 +30,13 @@ static struct side values_of(const struct attn_run_state *run)
 static void find_run(const struct side *side, int64_t page, int64_t head, int64_t slot, int count,
                      const struct attn_cached_addresses *to, int first)
 {
-    const int64_t bits = attn_cache_bits(side->dtype);
+    const int64_t bits = attn_dtype_bits(side->dtype);
     const int64_t at = page * side->stride[0] + head * side->stride[1] + slot * side->stride[2];
     const int64_t step = side->stride[2] * bits / 8;
     const char *row = (const char *)side->pool + at * bits / 8;
     for (int j = 0; j < count; j++, row += step)
         to->at[first + j] = row;
-    if (!attn_cache_quantised(side->dtype))
+    if (!attn_kv_is_quantised(side->dtype))
         return;
     const float *scale = side->scale_pool + page * side->scale_stride[0] +
                          head * side->scale_stride[1] + slot * side->scale_stride[2];

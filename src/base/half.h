@@ -7,10 +7,15 @@
 #include <stdint.h>
 #include <string.h>
 
-/* In bytes; int4, two of which are a byte, has no answer. */
+/* In bytes; not for ATTN_INT4, two of which share one. */
 static inline int64_t attn_dtype_size(attn_dtype dtype)
 {
     return dtype == ATTN_F32 ? 4 : dtype == ATTN_INT8 ? 1 : 2;
+}
+
+static inline int64_t attn_dtype_bits(attn_dtype dtype)
+{
+    return dtype == ATTN_INT4 ? 4 : 8 * attn_dtype_size(dtype);
 }
 
 static inline float attn_float_of_bits(uint32_t bits)

@@ -5,29 +5,11 @@
 #include <attn/kv.h>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "base/sizes.h"
+#include "kv/layout.h"
 
 struct attn_plan;
-
-/* Bits of an element. */
-static inline int64_t attn_cache_bits(attn_dtype dtype)
-{
-    switch ((int)dtype) {
-    case ATTN_F32:
-        return 32;
-    case ATTN_INT8:
-        return 8;
-    case ATTN_INT4:
-        return 4;
-    default:
-        return 16;
-    }
-}
-
-static inline bool attn_cache_quantised(attn_dtype dtype)
-{
-    return dtype == ATTN_INT8 || dtype == ATTN_INT4;
-}
 
 /* Tokens at the start of a sequence's first page that are gone. */
 static inline int64_t attn_cache_first_slot(const attn_kv_view *view, int64_t batch)

@@ -20,7 +20,7 @@ static void every_status_has_its_name(void **state)
 #include "base/status.def"
 #undef ATTN_STATUS
     /* The last one of attn.h: one more there without a line in status.def fails here. */
-    assert_int_equal(count, ATTN_ERR_EXECUTOR + 1);
+    assert_int_equal(count, ATTN_ERR_FILE + 1);
     assert_string_equal(attn_status_name((attn_status)count), "unknown status");
     assert_string_equal(attn_status_name((attn_status)-1), "unknown status");
     assert_string_equal(attn_status_description((attn_status)count), "unknown status");

@@ -24,16 +24,18 @@ static int64_t scales_of(const struct store_type *type, attn_dtype dtype, int64_
 }
 
 /* Element d of a quantised row becomes the whole number nearest to x / scale. */
-static void set_whole(unsigned char *row, attn_dtype dtype, int64_t d, double x)
+static void set_whole(unsigned char *row, attn_dtype dtype, int64_t group, int64_t d, double x)
 {
     int most = dtype == ATTN_INT8 ? 127 : 7;
-    int whole = x != x ? 0 : (int)fmax(-most - 1, fmin(most, nearbyint(x)));
+    int whole = x != x ? 0 : (int)fmax(-most, fmin(most, nearbyint(x)));
     if (dtype == ATTN_INT8) {
         ((int8_t *)row)[d] = (int8_t)whole;
         return;
     }
-    int half = whole & 15;
-    row[d / 2] = (unsigned char)(d % 2 ? (row[d / 2] & 15) | half << 4 : (row[d / 2] & 240) | half);
+    int64_t in_group = d % group, half = group / 2;
+    unsigned char *byte = row + d / group * half + in_group % half;
+    *byte = (unsigned char)(in_group < half ? (*byte & 240) | (whole + 8)
+                                            : (*byte & 15) | (whole + 8) << 4);
 }
 
 /* One row: x[size] into `row`, with its scales. */
@@ -54,7 +56,7 @@ static void set_row(const struct store_type *type, attn_dtype dtype, const doubl
         float scale = (float)(most / (dtype == ATTN_INT8 ? 127 : 7));
         scales[begin / group] = scale;
         for (int64_t d = begin; d < end; d++)
-            set_whole(row, dtype, d, scale > 0 ? x[d] / (double)scale : 0);
+            set_whole(row, dtype, group, d, scale > 0 ? x[d] / (double)scale : 0);
     }
 }
 

@@ -20,8 +20,17 @@ static struct store_type random_type(const struct attention_case *c, struct rand
     struct store_type type = {.k = (attn_dtype)random_between(random, ATTN_F32, ATTN_INT4),
                               .v = (attn_dtype)random_between(random, ATTN_F32, ATTN_INT4),
                               .positions = random_chance(random, 0.3)};
-    if (type.k == ATTN_INT4 || type.v == ATTN_INT4)
-        type.group = random_between(random, 1, 1 + random_between(random, 1, 64));
+    const int64_t size_k = c->problem.head_size, size_v = c->problem.head_size_v;
+    if (type.k == ATTN_INT4 && size_k % 2 != 0)
+        type.k = ATTN_INT8;
+    if (type.v == ATTN_INT4 && size_v % 2 != 0)
+        type.v = ATTN_INT8;
+    if (type.k == ATTN_INT4 || type.v == ATTN_INT4) {
+        type.group = 2 * random_between(random, 1, 40);
+        while ((type.k == ATTN_INT4 && size_k % type.group != 0) ||
+               (type.v == ATTN_INT4 && size_v % type.group != 0))
+            type.group -= 2;
+    }
     type.channel_scales = type.k == ATTN_INT8 && random_chance(random, 0.5);
     if (type.k <= ATTN_F16 && c->problem.head_size_v <= c->problem.head_size &&
         random_chance(random, 0.3)) {

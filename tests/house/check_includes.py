@@ -14,11 +14,12 @@ import house
 LIBRARY = {
     "base": 0,
     "cpu": 1,
-    "exec": 2, "mask": 2, "kv": 2, "kernels": 2,
+    "exec": 2, "mask": 2, "kernels": 2,
     "rotary": 3,
-    "plan": 4,
-    "attention": 5, "linear": 5, "telemetry": 5,
-    "layer": 6, "api": 6,
+    "kv": 4,
+    "plan": 5,
+    "attention": 6, "linear": 6, "telemetry": 6,
+    "layer": 7, "api": 7,
 }
 COMMAND = {
     "base": 0,

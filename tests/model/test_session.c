@@ -15,6 +15,7 @@
 
 #include <attn/stats.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,20 +153,19 @@ static void same_bits(void **state)
         }
 }
 
-/* A layer with a window holds no more than two windows or steps beside it. */
+/* Pages of 32 tokens: layers with a window hold two of them at most, however long the text. */
 static void windows_are_bounded(void **state)
 {
     (void)state;
+    enum { PAGE = 32 };
     struct session *session = new_session(N, 8, -1, NULL);
     struct session_wanted nothing = session_wanted_init();
-    const int64_t row = TINY_KV_HEADS * (TINY_GEMMA_KEY + TINY_GEMMA_VALUE) * 4;
+    const int64_t page = PAGE * TINY_KV_HEADS * (TINY_GEMMA_KEY + TINY_GEMMA_VALUE) * 4;
     assert_int_equal(session_cache_bytes(session), 0);
     for (int64_t i = 0; i < N; i++) {
         step(session, i, 1, &nothing);
-        int64_t least = i + 1 < TINY_WINDOW - 1 ? i + 1 : TINY_WINDOW - 1;
-        int64_t most = i + 1 < TINY_WINDOW + 8 ? i + 1 : TINY_WINDOW + 8;
-        assert_in_range(session_cache_bytes(session), (i + 1 + 6 * least) * row,
-                        (i + 1 + 6 * most) * row);
+        int64_t all = i / PAGE + 1, local = all < 2 ? all : 2;
+        assert_in_range(session_cache_bytes(session), (all + 6) * page, (all + 6 * local) * page);
     }
     session_free(session);
 }
@@ -251,6 +251,109 @@ static void statistics(void **state)
         compare_statistics(i + 1, &ours);
     }
     session_free(session);
+}
+
+/* ---- other kinds of models, other types of caches, files ---- */
+
+/* Mean NLL of `count` tokens in steps of 3. */
+static double nll_in_threes(const struct model *of, const int32_t *ids, int count, attn_dtype type)
+{
+    float nll[64];
+    struct session_options options = session_options_init();
+    options.capacity = count;
+    options.cache_type = type;
+    struct session *session;
+    struct session_wanted wanted = session_wanted_init();
+    struct failure f = {""};
+    if (!session_create(&session, of, &options, &f))
+        fail_msg("%s", f.message);
+    for (int i = 0; i < count; i += 3) {
+        int n = count - i < 3 ? count - i : 3;
+        wanted.nll = nll + i;
+        wanted.follows = i + n < count ? ids[i + n] : -1;
+        if (!session_step(session, ids + i, n, &wanted, &f))
+            fail_msg("%s", f.message);
+    }
+    double sum = 0;
+    for (int i = 0; i + 1 < count; i++)
+        sum += (double)nll[i];
+    session_free(session);
+    return sum / (count - 1);
+}
+
+/* The small models of tests/model/golden: rotary pairs and divisors, biases, learned positions. */
+static void every_architecture(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"gpt2", "llama3", "qwen2", "qwen3", "smollm2"};
+    for (int i = 0; i < 5; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/tests/model/golden/small-%s.gguf", ATTN_SOURCE_DIR,
+                 names[i]);
+        struct model *small;
+        struct failure f = {""};
+        if (!model_open(&small, path, &f))
+            fail_msg("%s", f.message);
+        enum { COUNT = 40 };
+        int32_t ids[COUNT];
+        float nll[COUNT];
+        for (int j = 0; j < COUNT; j++)
+            ids[j] = (int32_t)(j * 37 % model_describe(small)->vocabulary);
+        struct model_request request = model_request_init();
+        request.nll = nll;
+        if (!model_run(small, ids, COUNT, &request, &f))
+            fail_msg("%s", f.message);
+        double mean = 0;
+        for (int j = 0; j + 1 < COUNT; j++)
+            mean += (double)nll[j] / (COUNT - 1);
+        double stepped = nll_in_threes(small, ids, COUNT, ATTN_F32);
+        if (!(fabs(stepped - mean) < 1e-5))
+            fail_msg("%s: NLL %.7f in steps, %.7f in one pass", names[i], stepped, mean);
+        model_close(small);
+    }
+}
+
+/* Rounding keys and values to 11, 8, about 7.5 and about 3.5 bits: the NLL of a model of random weights moves by as
+ * much, about, and by no more than these limits (several times what is seen). */
+static void types_of_caches(void **state)
+{
+    (void)state;
+    static const struct {
+        attn_dtype type;
+        double limit;
+    } types[] = {{ATTN_F16, 5e-4}, {ATTN_BF16, 3e-3}, {ATTN_INT8, 5e-3}, {ATTN_INT4, 6e-2}};
+    double exact = nll_in_threes(model, tokens, 60, ATTN_F32);
+    for (int i = 0; i < 4; i++) {
+        double off = fabs(nll_in_threes(model, tokens, 60, types[i].type) - exact);
+        print_message("cache type %d: NLL off by %.1e nats\n", (int)types[i].type, off);
+        assert_true(off > 0 && off < types[i].limit);
+    }
+}
+
+/* Saved, and loaded into a session of another capacity: the same bits from there on. */
+static void saved_and_loaded(void **state)
+{
+    (void)state;
+    const char path[] = "session_test.kv";
+    float logits[2][TINY_VOCABULARY];
+    struct session_wanted wanted = session_wanted_init();
+    struct session *first = new_session(100, 0, -1, NULL), *second = new_session(N, 0, -1, NULL);
+    struct failure f = {""};
+    step(first, 0, 77, &wanted);
+    if (!session_save(first, path, &f) || !session_load(second, path, &f))
+        fail_msg("%s", f.message);
+    assert_int_equal(session_length(second), 77);
+    for (int64_t i = 77; i < 90; i++) {
+        wanted.logits = logits[0];
+        step(first, i, 1, &wanted);
+        wanted.logits = logits[1];
+        step(second, i, 1, &wanted);
+        assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+    }
+    assert_false(session_load(second, path, &f)); /* it is not empty */
+    session_free(first);
+    session_free(second);
+    remove(path);
 }
 
 /* ---- what is refused ---- */
@@ -349,7 +452,8 @@ int main(void)
         cmocka_unit_test(steps_of_any_size), cmocka_unit_test(logits_alone),
         cmocka_unit_test(same_bits),         cmocka_unit_test(windows_are_bounded),
         cmocka_unit_test(statistics),        cmocka_unit_test(bad_steps),
-        cmocka_unit_test(bad_sessions),
+        cmocka_unit_test(bad_sessions),      cmocka_unit_test(every_architecture),
+        cmocka_unit_test(types_of_caches),   cmocka_unit_test(saved_and_loaded),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

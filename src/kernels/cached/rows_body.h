@@ -12,6 +12,8 @@
 typedef int8_t byte_vector __attribute__((vector_size(LANES)));
 typedef int8_t byte_vector_memory __attribute__((vector_size(LANES), aligned(1), may_alias));
 
+typedef uint8_t ubyte_vector_memory __attribute__((vector_size(LANES), aligned(1), may_alias));
+
 /* Elements i .. i + LANES - 1 of a row; int8 without its scale. */
 INLINE vf cached_vector(const char *row, int64_t i, const attn_dtype dtype)
 {
@@ -32,16 +34,23 @@ INLINE float cached_element(const char *row, int64_t i, const attn_dtype dtype)
     return dtype == ATTN_INT8 ? (float)row[i] : load_as(row, i, dtype);
 }
 
-/* int4: channel 2 i in the low half of byte i, as two's complement. */
+/* int4: byte i of a group holds channel i in its low half, channel i + group / 2 in its high half, 8 more than
+ * they are. */
 INLINE void widen_int4(const char *row, const float *scales, int64_t group, int64_t size, float *to)
 {
-    for (int64_t begin = 0; begin < size; begin += group) {
+    const int64_t half = group / 2;
+    for (int64_t begin = 0; begin < size; begin += group, row += half, to += group) {
         const float scale = scales[begin / group];
-        const int64_t end = begin + group < size ? begin + group : size;
-        for (int64_t i = begin; i < end; i++) {
-            int byte = (unsigned char)row[i / 2];
-            int half = i % 2 ? byte >> 4 : byte & 15;
-            to[i] = scale * (float)((half ^ 8) - 8);
+        int64_t i = 0;
+        for (; i + LANES <= half; i += LANES) {
+            vi bytes = __builtin_convertvector(*(const ubyte_vector_memory *)(row + i), vi);
+            vf_store(to + i, __builtin_convertvector((bytes & 15) - 8, vf) * scale);
+            vf_store(to + half + i, __builtin_convertvector((bytes >> 4) - 8, vf) * scale);
+        }
+        for (; i < half; i++) {
+            int byte = (unsigned char)row[i];
+            to[i] = scale * (float)((byte & 15) - 8);
+            to[half + i] = scale * (float)((byte >> 4) - 8);
         }
     }
 }

@@ -22,7 +22,7 @@ struct session {
 
 struct session_options session_options_init(void)
 {
-    return (struct session_options){.top_keys = -1};
+    return (struct session_options){.cache_type = ATTN_F32, .top_keys = -1};
 }
 
 struct session_wanted session_wanted_init(void)
@@ -80,7 +80,7 @@ bool session_create(struct session **out, const struct model *model,
                                 .length = session->step_rows,
                                 .follows = -1};
     if (!allocate_run(&session->run, f) || !prepare_statistics(session, f) ||
-        !store_create(&session->store, &session->run, session->capacity,
+        !store_create(&session->store, &session->run, session->capacity, options->cache_type,
                       session->top_keys < 0 ? NULL : &session->measured, f)) {
         session_free(session);
         return false;
@@ -109,6 +109,16 @@ int64_t session_cache_bytes(const struct session *session)
     return store_bytes(session->store);
 }
 
+bool session_save(const struct session *session, const char *path, struct failure *f)
+{
+    return store_save(session->store, path, f);
+}
+
+bool session_load(struct session *session, const char *path, struct failure *f)
+{
+    return store_load(session->store, path, f);
+}
+
 /* Only the last row matters from here on: it becomes row 0. */
 static void keep_last_row(struct run *run)
 {
@@ -120,13 +130,13 @@ static void keep_last_row(struct run *run)
     run->count = run->length = 1;
 }
 
-/* The attention of layer l for the rows of the run, the last of `added`. */
-static bool attend(struct session *session, int64_t l, int64_t added,
-                   const struct session_statistics *wanted, struct failure *f)
+/* The attention of layer l for the rows of the run, the last that were added. */
+static bool attend(struct session *session, int64_t l, const struct session_statistics *wanted,
+                   struct failure *f)
 {
     struct run *run = &session->run;
     if (wanted == NULL)
-        return store_attend(session->store, l, run->q, run->count, added, run->o, NULL, NULL, f);
+        return store_attend(session->store, l, run->q, run->count, run->o, NULL, NULL, f);
     int64_t heads = run->model->settings.heads, top = session->top_keys, first_key;
     attn_statistics statistics = attn_statistics_init();
     statistics.entropy = wanted->entropy + l * heads;
@@ -135,7 +145,7 @@ static bool attend(struct session *session, int64_t l, int64_t added,
         statistics.top_keys = session->top_key;
         statistics.top_weights = wanted->top_weight + l * heads * top;
     }
-    if (!store_attend(session->store, l, run->q, 1, added, run->o, &statistics, &first_key, f))
+    if (!store_attend(session->store, l, run->q, 1, run->o, &statistics, &first_key, f))
         return false;
     int32_t *out = wanted->top_key + l * heads * top;
     for (int64_t i = 0; i < heads * top; i++)
@@ -150,14 +160,13 @@ static bool run_layers(struct session *session, const struct session_wanted *wan
     struct run *run = &session->run;
     const int64_t layers = run->model->settings.layers, added = run->count;
     for (int64_t l = 0; l < layers; l++) {
-        if (!project_rows(run, l, f))
+        if (!project_rows(run, l, f) || !store_add(session->store, l, run->k, run->v, added, f))
             return false;
-        store_add(session->store, l, run->k, run->v, added);
         if (l == layers - 1 && !any)
             return true;
         if (l == layers - 1 && wanted->nll == NULL)
             keep_last_row(run);
-        if (!attend(session, l, added, wanted->statistics, f) || !add_attention(run, l, f) ||
+        if (!attend(session, l, wanted->statistics, f) || !add_attention(run, l, f) ||
             !run_feed_forward(run, l, f))
             return false;
     }
@@ -193,10 +202,13 @@ static bool step_piece(struct session *session, const int32_t *tokens, int64_t c
     run->follows = follows;
     session->request.nll = nll;
     bool any = nll != NULL || (last && (wanted->logits != NULL || wanted->statistics != NULL));
-    if (!run_advance(run, 0, 0, f) || !turn_rotary(run, f) || !embed_tokens(run, f) ||
-        !run_layers(session, wanted, any, f) || (nll != NULL && !finish_run(run, f)) ||
-        (last && wanted->logits != NULL && !last_logits(session, wanted->logits, f)))
+    if (!run_advance(run, 0, 0, f) || !store_begin(session->store, count, f) ||
+        !turn_rotary(run, f) || !embed_tokens(run, f) || !run_layers(session, wanted, any, f) ||
+        (nll != NULL && !finish_run(run, f)) ||
+        (last && wanted->logits != NULL && !last_logits(session, wanted->logits, f))) {
+        store_take_back(session->store);
         return false;
+    }
     store_keep(session->store, count);
     return true;
 }

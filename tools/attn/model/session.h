@@ -27,6 +27,7 @@ struct session;
 struct session_options {
     int64_t capacity;              /* tokens at most, 1 .. the model's context length */
     const attn_executor *executor; /* NULL = one thread */
+    attn_dtype cache_type;         /* of keys and values: f32 (default), f16, bf16, int8, int4 */
     int64_t step_rows; /* a longer step is taken in pieces of so many; 0 (default) = 512 */
 
     /* Looked at between pieces of work: once not 0, a step fails with "interrupted"; NULL = never. */
@@ -37,7 +38,7 @@ struct session_options {
     int top_keys;
 };
 
-/* capacity 0, no executor, no statistics. */
+/* capacity 0, f32, no executor, no statistics. */
 struct session_options session_options_init(void);
 
 /* Fails when the model predicts no tokens or sees ahead, when the capacity is not as above, or memory does
@@ -76,7 +77,12 @@ bool session_step(struct session *session, const int32_t *tokens, int64_t count,
 /* Tokens read. */
 int64_t session_length(const struct session *session);
 
-/* Bytes of the keys and values that are held. */
+/* Bytes of the pages of keys and values in use. */
 int64_t session_cache_bytes(const struct session *session);
+
+/* All that is remembered to a file, written whole or not at all; and from a file into a session that has read
+ * nothing. Refused: a file that is damaged, of another model or cache type, or longer than the capacity. */
+bool session_save(const struct session *session, const char *path, struct failure *f);
+bool session_load(struct session *session, const char *path, struct failure *f);
 
 #endif

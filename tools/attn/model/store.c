@@ -1,75 +1,134 @@
-/* Keys and values of a session in plain contiguous rows; see store.h. */
+/* Keys and values of a session in a cache of libattn; see store.h. */
 #include "store.h"
 
+#include <attn/kv.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct stored_layer {
-    float *k, *v;       /* [room, kv heads, size] */
-    int64_t room, seen; /* seen: by one query at most, itself included */
-    int64_t first;      /* position of row 0 */
-};
+enum { PAGE_TOKENS = 32, MANY_ROWS = 64 };
 
 struct store {
     const attn_executor *executor;
     const struct layer *described; /* which layers have the window */
-    int64_t layers, k_width, v_width;
-    struct stored_layer *layer;
+    int64_t layers, kv_heads, key_size, value_size;
+    attn_kv *kv;
     int64_t length;
+    bool broken;                       /* a step could not be taken back */
     attn_plan *plan[2], *measuring[2]; /* of layers without and with a window */
     attn_problem problem[2];
     void *workspace;
     size_t workspace_size;
 };
 
+/* ---- which model it is, for files ---- */
+
+static uint64_t add_bytes(uint64_t hash, const void *data, size_t bytes)
+{
+    const unsigned char *p = data;
+    for (size_t i = 0; i < bytes; i++) /* FNV-1a */
+        hash = (hash ^ p[i]) * 0x100000001b3u;
+    return hash;
+}
+
+/* A number out of what the model calls itself, its settings, and a row of weights of each layer. */
+static uint64_t model_number(const struct model *model)
+{
+    const struct settings *s = &model->settings;
+    const int64_t sizes[] = {s->layers,   s->width,      s->heads,  s->kv_heads,
+                             s->key_size, s->value_size, s->window, model->source.file_bytes};
+    const double numbers[] = {s->scale, s->rotary_base, s->rotary_base_local, s->rotary_factor};
+    uint64_t hash = 0xcbf29ce484222325u;
+    hash = add_bytes(hash, model->architecture->name, strlen(model->architecture->name));
+    hash = add_bytes(hash, sizes, sizeof sizes);
+    hash = add_bytes(hash, numbers, sizeof numbers);
+    for (int64_t l = 0; l < s->layers; l++)
+        for (int p = 0; p < LAYER_PARTS; p++) {
+            const struct file_tensor *t = model->layer[l].part[p].matrix.tensor;
+            if (t != NULL)
+                hash = add_bytes(hash, t->data, t->row_bytes);
+        }
+    return hash;
+}
+
+/* ---- making ---- */
+
+static bool fail_cache(struct failure *f, const char *what, const attn_error *error)
+{
+    return fail(f, "%s: %s", what, error->message);
+}
+
+/* The channels that share a scale: the largest even number up to 32 that divides both sizes. */
+static int64_t common_group(int64_t key_size, int64_t value_size)
+{
+    int64_t group = 32;
+    while (group > 2 && (key_size % group != 0 || value_size % group != 0))
+        group -= 2;
+    return group;
+}
+
+static bool create_cache(struct store *store, const struct run *run, int64_t capacity,
+                         attn_dtype type, struct failure *f)
+{
+    const struct settings *s = &run->model->settings;
+    attn_kv_layer *layers = malloc((size_t)s->layers * sizeof *layers);
+    if (layers == NULL)
+        return fail(f, "out of memory");
+    for (int64_t l = 0; l < s->layers; l++) {
+        layers[l] = attn_kv_layer_init(type, s->kv_heads, s->key_size, PAGE_TOKENS);
+        layers[l].head_size_v = s->value_size;
+        layers[l].group = type == ATTN_INT4 ? common_group(s->key_size, s->value_size) : 0;
+        layers[l].window = run->model->layer[l].local ? s->window : 0;
+    }
+    attn_kv_config config = attn_kv_config_init(layers, s->layers, 1, capacity);
+    config.step = run->count;
+    config.model = model_number(run->model);
+    attn_error error;
+    bool ok = attn_kv_create(&store->kv, &config, NULL, 0, &error) == ATTN_OK ||
+              fail_cache(f, "keys and values", &error);
+    free(layers);
+    return ok;
+}
+
 static bool add_plan(struct store *store, attn_plan **plan, const attn_problem *problem,
                      struct failure *f)
 {
     attn_error error;
     if (attn_plan_create(plan, problem, &error) != ATTN_OK)
-        return fail(f, "attention to stored keys: %s", error.message);
+        return fail_cache(f, "attention to stored keys", &error);
     size_t size = attn_plan_workspace(*plan, worker_count(store->executor));
     if (size > store->workspace_size)
         store->workspace_size = size;
     return true;
 }
 
-/* The plans of layers like `l`. */
-static bool make_plans(struct store *store, const struct run *run, int64_t l,
+/* The plans of layers like `l`, whose pool bounds how many keys there can be. */
+static bool make_plans(struct store *store, const struct run *run, int64_t l, int64_t capacity,
                        const attn_statistics_wanted *statistics, struct failure *f)
 {
     bool local = run->model->layer[l].local;
     if (store->plan[local] != NULL)
         return true;
-    int64_t keys = store->layer[l].seen - 1 + run->count;
-    if (keys > store->layer[l].room)
-        keys = store->layer[l].room;
+    attn_error error;
+    attn_kv_layout layout;
+    attn_kv_usage usage = {.struct_size = sizeof usage};
+    if (attn_kv_get_layout(store->kv, l, &layout, &error) != ATTN_OK ||
+        attn_kv_get_usage(store->kv, l, &usage, &error) != ATTN_OK)
+        return fail_cache(f, "keys and values", &error);
+    int64_t keys = usage.pages * layout.page_size;
     attn_problem *problem = &store->problem[local];
-    *problem = layer_problem(run, l, 1, run->count, keys);
+    *problem = layer_problem(run, l, 1, run->count, keys < capacity ? keys : capacity);
+    problem->cache = &layout;
     if (!add_plan(store, &store->plan[local], problem, f))
         return false;
     attn_problem measured = *problem;
     measured.queries = 1;
     measured.statistics = statistics;
-    return statistics == NULL || add_plan(store, &store->measuring[local], &measured, f);
+    bool ok = statistics == NULL || add_plan(store, &store->measuring[local], &measured, f);
+    problem->cache = NULL; /* read when planning */
+    return ok;
 }
 
-static bool allocate_layer(struct store *store, const struct run *run, int64_t l, int64_t capacity,
-                           struct failure *f)
-{
-    struct stored_layer *layer = &store->layer[l];
-    int64_t window = run->model->settings.window;
-    layer->seen = run->model->layer[l].local && window < capacity ? window : capacity;
-    /* a window's worth of steps between two moves to the front */
-    int64_t slack = run->count > window ? run->count : window;
-    layer->room = layer->seen;
-    if (layer->seen < capacity)
-        layer->room = layer->seen + slack < capacity ? layer->seen + slack : capacity;
-    return allocate_floats(&layer->k, layer->room, store->k_width, f) &&
-           allocate_floats(&layer->v, layer->room, store->v_width, f);
-}
-
-bool store_create(struct store **out, const struct run *run, int64_t capacity,
+bool store_create(struct store **out, const struct run *run, int64_t capacity, attn_dtype type,
                   const attn_statistics_wanted *statistics, struct failure *f)
 {
     const struct settings *s = &run->model->settings;
@@ -80,12 +139,12 @@ bool store_create(struct store **out, const struct run *run, int64_t capacity,
     store->executor = run->executor;
     store->described = run->model->layer;
     store->layers = s->layers;
-    store->k_width = s->kv_heads * s->key_size;
-    store->v_width = s->kv_heads * s->value_size;
-    store->layer = calloc((size_t)s->layers, sizeof *store->layer);
-    bool ok = store->layer != NULL || fail(f, "out of memory");
+    store->kv_heads = s->kv_heads;
+    store->key_size = s->key_size;
+    store->value_size = s->value_size;
+    bool ok = create_cache(store, run, capacity, type, f);
     for (int64_t l = 0; ok && l < s->layers; l++)
-        ok = allocate_layer(store, run, l, capacity, f) && make_plans(store, run, l, statistics, f);
+        ok = make_plans(store, run, l, capacity, statistics, f);
     if (ok) {
         store->workspace = malloc(store->workspace_size + 1);
         ok =
@@ -103,18 +162,16 @@ void store_free(struct store *store)
 {
     if (store == NULL)
         return;
-    for (int64_t l = 0; store->layer != NULL && l < store->layers; l++) {
-        free(store->layer[l].k);
-        free(store->layer[l].v);
-    }
     for (int local = 0; local < 2; local++) {
         attn_plan_destroy(store->plan[local]);
         attn_plan_destroy(store->measuring[local]);
     }
-    free(store->layer);
+    attn_kv_destroy(store->kv);
     free(store->workspace);
     free(store);
 }
+
+/* ---- steps ---- */
 
 int64_t store_length(const struct store *store)
 {
@@ -123,57 +180,53 @@ int64_t store_length(const struct store *store)
 
 int64_t store_bytes(const struct store *store)
 {
-    int64_t rows = 0;
-    for (int64_t l = 0; l < store->layers; l++)
-        rows += store->length - store->layer[l].first;
-    return rows * (store->k_width + store->v_width) * (int64_t)sizeof(float);
+    attn_kv_usage usage = {.struct_size = sizeof usage};
+    attn_kv_get_usage(store->kv, -1, &usage, NULL);
+    return (int64_t)usage.bytes_used;
 }
 
-/* Make room behind the rows held for `rows` more: what no later query sees goes. */
-static void make_room(const struct store *store, struct stored_layer *layer, int64_t rows)
+bool store_begin(struct store *store, int64_t rows, struct failure *f)
 {
-    int64_t held = store->length - layer->first;
-    if (held + rows <= layer->room)
-        return;
-    int64_t kept = layer->seen - 1 < held ? layer->seen - 1 : held;
-    size_t from = (size_t)(held - kept), count = (size_t)kept * sizeof(float);
-    memmove(layer->k, layer->k + from * (size_t)store->k_width, count * (size_t)store->k_width);
-    memmove(layer->v, layer->v + from * (size_t)store->v_width, count * (size_t)store->v_width);
-    layer->first = store->length - kept;
+    attn_error error;
+    if (store->broken)
+        return fail(f, "a step failed and could not be taken back; a new session can be made");
+    return attn_kv_reserve(store->kv, NULL, 1, &rows, &error) == ATTN_OK ||
+           fail_cache(f, "keys and values", &error);
 }
 
-void store_add(struct store *store, int64_t l, const float *k, const float *v, int64_t rows)
+bool store_add(struct store *store, int64_t l, const float *k, const float *v, int64_t rows,
+               struct failure *f)
 {
-    struct stored_layer *layer = &store->layer[l];
-    make_room(store, layer, rows);
-    int64_t at = store->length - layer->first;
-    memcpy(layer->k + at * store->k_width, k, (size_t)(rows * store->k_width) * sizeof *k);
-    memcpy(layer->v + at * store->v_width, v, (size_t)(rows * store->v_width) * sizeof *v);
+    attn_kv_rows added = attn_kv_rows_init(1, store->kv_heads, rows, store->key_size, ATTN_F32);
+    added.k_layout = attn_layout_bshd(ATTN_F32, store->kv_heads, rows, store->key_size);
+    added.v_layout = attn_layout_bshd(ATTN_F32, store->kv_heads, rows, store->value_size);
+    added.k = k;
+    added.v = v;
+    attn_error error;
+    const attn_executor *executor = rows >= MANY_ROWS ? store->executor : NULL;
+    return attn_kv_append(store->kv, l, &added, executor, &error) == ATTN_OK ||
+           fail(f, "keys and values of layer %lld: %s", (long long)l, error.message);
 }
 
-bool store_attend(struct store *store, int64_t l, const float *q, int64_t rows, int64_t added,
-                  float *o, const attn_statistics *statistics, int64_t *first_key,
-                  struct failure *f)
+bool store_attend(struct store *store, int64_t l, const float *q, int64_t rows, float *o,
+                  const attn_statistics *statistics, int64_t *first_key, struct failure *f)
 {
-    const struct stored_layer *layer = &store->layer[l];
     bool local = store->described[l].local;
-    int64_t end = store->length + added - layer->first; /* behind the last query's own key */
-    int64_t first = end - rows - (layer->seen - 1);
-    first = first > 0 ? first : 0;
+    attn_kv_view view;
+    attn_error error;
     attn_args args = attn_args_init(&store->problem[local]);
     args.queries = rows;
-    args.keys = end - first;
+    args.keys = attn_kv_keys(store->kv, l, 0);
+    args.cache = &view;
     args.q = q;
-    args.k = layer->k + first * store->k_width;
-    args.v = layer->v + first * store->v_width;
     args.o = o;
     args.statistics = statistics;
     if (first_key != NULL)
-        *first_key = layer->first + first;
-    attn_error error;
+        *first_key = attn_kv_length(store->kv, l, 0) - args.keys;
     const attn_plan *plan = statistics != NULL ? store->measuring[local] : store->plan[local];
-    if (attn_run(plan, &args, store->workspace, store->workspace_size, store->executor, &error) !=
-        ATTN_OK)
+    if (attn_kv_get_view(store->kv, l, NULL, 1, &view, &error) != ATTN_OK ||
+        attn_run(plan, &args, store->workspace, store->workspace_size, store->executor, &error) !=
+            ATTN_OK)
         return fail(f, "attention of layer %lld: %s", (long long)l, error.message);
     return true;
 }
@@ -181,4 +234,27 @@ bool store_attend(struct store *store, int64_t l, const float *q, int64_t rows, 
 void store_keep(struct store *store, int64_t rows)
 {
     store->length += rows;
+}
+
+void store_take_back(struct store *store)
+{
+    if (attn_kv_truncate(store->kv, 0, store->length, NULL) != ATTN_OK)
+        store->broken = true;
+}
+
+/* ---- files ---- */
+
+bool store_save(const struct store *store, const char *path, struct failure *f)
+{
+    attn_error error;
+    return attn_kv_save(store->kv, path, &error) == ATTN_OK || fail(f, "%s", error.message);
+}
+
+bool store_load(struct store *store, const char *path, struct failure *f)
+{
+    attn_error error;
+    if (attn_kv_load(store->kv, path, &error) != ATTN_OK)
+        return fail(f, "%s", error.message);
+    store->length = attn_kv_length(store->kv, 0, 0);
+    return true;
 }

@@ -17,7 +17,7 @@
 enum { MOST_THREADS = 1024, MOST_TOKENS = 128, NOT_GIVEN = INT_MIN };
 
 struct arguments {
-    char *prompt, *file, *cache, *json, **stops;
+    char *prompt, *file, *cache, *save_cache, *load_cache, *json, **stops;
     int tokens, threads, top_k, statistics, special;
     double temperature, top_p;
     long long seed;
@@ -41,6 +41,7 @@ struct display {
     bool progress;         /* shown and not cleared yet */
     bool line_open;        /* the text does not end in a line break so far */
     bool heading;          /* of the statistics, printed */
+    int error;             /* errno of standard output, 0 = none */
 };
 
 static void show_progress(void *context, int64_t done, int64_t count)
@@ -83,10 +84,30 @@ static bool show_token(void *context, const struct generation *g, int64_t token,
         tell_choice(stdout, g, token);
         fflush(stdout);
     }
-    return !ferror(stdout) || fail(f, "standard output cannot be written: %s", strerror(errno));
+    if (!ferror(stdout))
+        return true;
+    d->error = errno;
+    return fail(f, "standard output cannot be written");
 }
 
 /* ---- the run ---- */
+
+/* NULL is f32; 0 for what is no type. */
+static attn_dtype cache_type_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        attn_dtype type;
+    } types[] = {{"f32", ATTN_F32},
+                 {"f16", ATTN_F16},
+                 {"bf16", ATTN_BF16},
+                 {"int8", ATTN_INT8},
+                 {"int4", ATTN_INT4}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (name == NULL || strcmp(name, types[i].name) == 0)
+            return types[i].type;
+    return (attn_dtype)0;
+}
 
 static bool read_prompt(const struct arguments *a, const char **name, char **text, size_t *bytes,
                         struct failure *f)
@@ -115,7 +136,7 @@ static bool prepare(const struct arguments *a, struct generation *g, struct mode
                     g->model->architecture);
     bool ok = model_tokenizer(model, &g->tokenizer, f) && read_prompt(a, &name, &text, &bytes, f) &&
               prompt_tokens(g->tokenizer, g->model, name, (struct text){text, bytes},
-                            a->special != 0, &g->token, &g->prompt, f);
+                            a->load_cache == NULL, a->special != 0, &g->token, &g->prompt, f);
     free(text);
     if (ok && tokenizer_size(g->tokenizer) < g->model->vocabulary)
         ok = fail(f, "%s: the model scores %lld tokens, its tokenizer knows %d", a->model,
@@ -123,16 +144,11 @@ static bool prepare(const struct arguments *a, struct generation *g, struct mode
     return ok;
 }
 
-static bool write_json(const struct arguments *a, const struct generation *g,
+static bool write_json(struct output_file *out, const char *path, const struct generation *g,
                        const struct run_settings *settings, struct failure *f)
 {
-    struct output_file out;
-    if (!output_file_open(&out, a->json, f))
-        return false;
-    if (tell_json(out.stream, g, settings))
-        return output_file_commit(&out, f);
-    output_file_discard(&out);
-    return fail(f, "%s: out of memory", a->json);
+    return tell_json(out->stream, g, settings) ? output_file_commit(out, f)
+                                               : fail(f, "%s: out of memory", path);
 }
 
 static bool describe_settings(struct run_settings *settings, const attn_executor *executor,
@@ -144,7 +160,6 @@ static bool describe_settings(struct run_settings *settings, const attn_executor
         return fail(f, "%s", error.message);
     snprintf(settings->path, sizeof settings->path, "%s", cpu.path);
     settings->threads = executor->threads;
-    settings->cache_type = "f32";
     return true;
 }
 
@@ -169,14 +184,20 @@ static bool write_text(const struct arguments *a, struct generation *g, const st
         .stops = (const char *const *)a->stops,
         .special = a->special != 0,
         .statistics = a->statistics != 0,
+        .cache_type = cache_type_of(a->cache),
+        .load_cache = a->load_cache,
+        .save_cache = a->save_cache,
         .executor = executor,
         .stop = &interrupted,
         .context = &display,
         .progress = isatty(STDERR_FILENO) ? show_progress : NULL,
         .show = show_token,
     };
-    struct run_settings settings = {.options = &options};
-    if (!describe_settings(&settings, executor, f))
+    struct run_settings settings = {.options = &options,
+                                    .cache_type = a->cache != NULL ? a->cache : "f32"};
+    struct output_file json = {NULL, NULL};
+    if (!describe_settings(&settings, executor, f) ||
+        (a->json != NULL && !output_file_open(&json, a->json, f)))
         return false;
     interrupt_catch();
     bool ok = generate(g, model, &options, f);
@@ -186,9 +207,11 @@ static bool write_text(const struct arguments *a, struct generation *g, const st
     if (display.line_open)
         putchar('\n');
     fflush(stdout);
-    ok = ok && (a->json == NULL || write_json(a, g, &settings, f));
+    ok = ok && (a->json == NULL || write_json(&json, a->json, g, &settings, f));
+    output_file_discard(&json);
     if (ok)
         tell_timings(stderr, g, &settings);
+    errno = display.error;
     return ok;
 }
 
@@ -208,12 +231,17 @@ static int run(const struct arguments *a, const char *command)
     }
     ok = ok && model_open(&model, a->model, &f) && prepare(a, &g, model, &f) &&
          write_text(a, &g, model, executor, &f);
+    int error_of_output = errno;
     bool stopped = ok && g.ending == ENDING_INTERRUPTED;
     generation_free(&g);
     model_close(model);
     attn_executor_destroy(own);
     if (ok)
         return stopped ? STATUS_INTERRUPTED : STATUS_OK;
+    if (ferror(stdout)) { /* main() tells */
+        errno = error_of_output;
+        return STATUS_FAILED;
+    }
     command_failed(command, &f);
     return interrupted ? STATUS_INTERRUPTED : STATUS_FAILED;
 }
@@ -253,8 +281,12 @@ static int check(const struct arguments *a, const char *command)
     if (a->threads < 0 || a->threads > MOST_THREADS)
         return command_usage(command, "--threads is %d; it may be 1 to %d", a->threads,
                              (int)MOST_THREADS);
-    if (a->cache != NULL && strcmp(a->cache, "f32") != 0)
-        return command_usage(command, "--cache is '%s'; it may be f32", a->cache);
+    if (cache_type_of(a->cache) == 0)
+        return command_usage(command, "--cache is '%s'; it may be f32, f16, bf16, int8 or int4",
+                             a->cache);
+    if (is_standard_output(a->save_cache) || is_standard_output(a->load_cache))
+        return command_usage(command, "--%s-cache is -; it may be the name of a file",
+                             is_standard_output(a->save_cache) ? "save" : "load");
     for (char **stop = a->stops; stop != NULL && *stop != NULL; stop++)
         if (**stop == '\0')
             return command_usage(command, "--stop is empty; it may be any text");
@@ -288,6 +320,8 @@ static void free_arguments(struct arguments *a)
     free(a->prompt);
     free(a->file);
     free(a->cache);
+    free(a->save_cache);
+    free(a->load_cache);
     free(a->json);
 }
 
@@ -310,7 +344,12 @@ int command_run(int argc, const char **argv)
         {"seed", 0, POPT_ARG_LONGLONG, &a.seed, 0, "of the draws (default: 0)", "S"},
         {"stop", 0, POPT_ARG_ARGV, &a.stops, 0,
          "end in front of this text; may be given several times", "TEXT"},
-        {"cache", 0, POPT_ARG_STRING, &a.cache, 0, "keep keys and values as f32 (default)", "TYPE"},
+        {"cache", 0, POPT_ARG_STRING, &a.cache, 0,
+         "keep keys and values as f32 (default), f16, bf16, int8 or int4", "TYPE"},
+        {"save-cache", 0, POPT_ARG_STRING, &a.save_cache, 0,
+         "at the end write keys and values of the whole text", "FILE"},
+        {"load-cache", 0, POPT_ARG_STRING, &a.load_cache, 0,
+         "go on behind a text that was saved: the prompt follows it", "FILE"},
         {"stats", 0, POPT_ARG_NONE, &a.statistics, 0, "tell for each token where the model looked",
          NULL},
         {"json", 0, POPT_ARG_STRING, &a.json, 0, "write text and figures as JSON", "FILE|-"},

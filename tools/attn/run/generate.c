@@ -128,12 +128,40 @@ static bool write_token(struct writer *w, bool *end, struct failure *f)
         g->ending = ENDING_STOP;
         return *end = true;
     }
-    bool full = g->prompt + g->written >= g->model->context_length;
+    bool full = g->loaded + g->prompt + g->written >= g->model->context_length;
     if (g->written == w->options->most || full) {
         g->ending = g->written == w->options->most ? ENDING_LENGTH : ENDING_CONTEXT;
         *end = true;
     }
     return true;
+}
+
+/* All that was read and written, the last token too, so that another run can go on behind it. */
+static bool save(struct writer *w, struct failure *f)
+{
+    const struct generation *g = w->g;
+    int64_t unread = g->loaded + g->prompt + g->written - session_length(w->session);
+    const struct session_wanted nothing = session_wanted_init();
+    return (unread == 0 || session_step(w->session, g->token + g->prompt + g->written - unread,
+                                        unread, &nothing, f)) &&
+           session_save(w->session, w->options->save_cache, f);
+}
+
+static bool load(struct writer *w, struct failure *f)
+{
+    struct generation *g = w->g;
+    if (w->options->load_cache == NULL)
+        return true;
+    if (!session_load(w->session, w->options->load_cache, f))
+        return false;
+    g->loaded = session_length(w->session);
+    int64_t context = g->model->context_length;
+    return g->loaded + g->prompt < context ||
+           fail(f,
+                "%s holds %lld tokens and the prompt has %lld; %s reads at most %lld with room for "
+                "one more",
+                w->options->load_cache, (long long)g->loaded, (long long)g->prompt,
+                g->model->architecture, (long long)context - 1);
 }
 
 static bool write_all(struct writer *w, struct failure *f)
@@ -160,11 +188,14 @@ static bool write_all(struct writer *w, struct failure *f)
             break;
         }
     }
+    struct text rest;
+    if (!stream_finish(&g->stream, &rest, f) ||
+        (w->options->show != NULL && !w->options->show(w->options->context, g, -1, rest, f)))
+        return false;
+    bool ok = w->options->save_cache == NULL || save(w, f);
     g->cached_tokens = session_length(w->session);
     g->cache_bytes = session_cache_bytes(w->session);
-    struct text rest;
-    return stream_finish(&g->stream, &rest, f) &&
-           (w->options->show == NULL || w->options->show(w->options->context, g, -1, rest, f));
+    return ok;
 }
 
 static bool prepare(struct writer *w, const struct model *model, struct failure *f)
@@ -174,7 +205,8 @@ static bool prepare(struct writer *w, const struct model *model, struct failure 
     int64_t room = g->prompt + w->options->most;
     room = room < m->context_length ? room : m->context_length;
     struct session_options options = session_options_init();
-    options.capacity = room;
+    options.capacity = w->options->load_cache != NULL ? m->context_length : room;
+    options.cache_type = w->options->cache_type;
     options.executor = w->options->executor;
     options.stop = w->options->stop;
     options.top_keys = w->options->statistics ? TOP_KEYS : -1;
@@ -189,7 +221,7 @@ static bool prepare(struct writer *w, const struct model *model, struct failure 
     stream_open(&g->stream, g->tokenizer, w->options->stops, w->options->special,
                 g->token[g->prompt - 1]);
     return (!w->options->statistics || allocate_statistics(w, f)) &&
-           session_create(&w->session, model, &options, f);
+           session_create(&w->session, model, &options, f) && load(w, f);
 }
 
 bool generate(struct generation *g, const struct model *model,
@@ -213,6 +245,12 @@ void generation_free(struct generation *g)
     free(g->token);
     free(g->chosen);
     free(g->entropies);
+}
+
+struct text piece_at(const struct generation *g, int64_t position)
+{
+    return position >= g->loaded ? tokenizer_piece(g->tokenizer, g->token[position - g->loaded])
+                                 : (struct text){"", 0};
 }
 
 static const char *const endings[][2] = {

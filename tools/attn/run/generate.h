@@ -22,7 +22,7 @@ struct chosen {
     float *entropy; /* [layers]: mean over the heads, nats */
     /* The head with the largest weight on a key other than the first token, and its largest keys of all. */
     int64_t layer, head;
-    int32_t key[TOP_KEYS]; /* positions, best first; -1 = none */
+    int32_t key[TOP_KEYS]; /* positions, best first, loaded tokens counted; -1 = none */
     float weight[TOP_KEYS];
 };
 
@@ -30,6 +30,7 @@ struct generation {
     const struct model_description *model;
     const struct tokenizer *tokenizer;
     int32_t *token; /* the prompt's, then those written */
+    int64_t loaded; /* tokens in front of the prompt, whose keys and values came from a file */
     int64_t prompt, written;
     struct chosen *chosen; /* [written], or NULL: not asked for */
     float *entropies;      /* what chosen points into */
@@ -46,6 +47,8 @@ struct generation_options {
     const char *const *stops; /* NULL-terminated, or NULL */
     bool special;             /* control tokens are shown */
     bool statistics;
+    attn_dtype cache_type;
+    const char *load_cache, *save_cache; /* files; NULL = none */
     const attn_executor *executor;
     const volatile sig_atomic_t *stop;                            /* Ctrl-C */
     void *context;                                                /* of the next two */
@@ -62,6 +65,9 @@ struct generation_options {
 bool generate(struct generation *g, const struct model *model,
               const struct generation_options *options, struct failure *f);
 void generation_free(struct generation *g);
+
+/* What to show for the token at `position`; nothing for one that was loaded. */
+struct text piece_at(const struct generation *g, int64_t position);
 
 /* "the model ended the text": for a sentence; "end": for JSON. */
 const char *ending_sentence(enum ending ending);

@@ -6,17 +6,17 @@
 #include <stdlib.h>
 
 bool prompt_tokens(const struct tokenizer *tokenizer, const struct model_description *model,
-                   const char *name, struct text text, bool special, int32_t **ids, int64_t *count,
-                   struct failure *f)
+                   const char *name, struct text text, bool begin, bool special, int32_t **ids,
+                   int64_t *count, struct failure *f)
 {
     struct token_list list;
-    struct encode_options encode = {.add_special = true, .parse_special = special};
+    struct encode_options encode = {.add_special = begin, .parse_special = special};
     *ids = NULL;
     *count = 0;
     if (!tokenizer_encode(tokenizer, text, encode, &list, f))
         return failure_prefix(f, "%s", name);
     int64_t n = (int64_t)list.count;
-    if (tokenizer_last_id(tokenizer) >= 0 && n > 0)
+    if (begin && tokenizer_last_id(tokenizer) >= 0 && n > 0)
         n--; /* a text that goes on does not end */
     bool ok = n > 0 || fail(f, "%s: the text gives no token to begin with", name);
     if (ok && n >= model->context_length)

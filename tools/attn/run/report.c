@@ -32,7 +32,7 @@ static double share_of(const struct generation *g, int64_t at, int64_t first, in
 {
     double sum = 0;
     for (int64_t l = first; l < end; l++) {
-        double most = log(seen_keys(g, l, at - 1));
+        double most = log(seen_keys(g, l, g->loaded + at - 1));
         sum += most > 0 ? (double)g->chosen[at - g->prompt].entropy[l] / most : 0;
     }
     return end > first ? sum / (double)(end - first) : 0;
@@ -70,8 +70,7 @@ void tell_choice(FILE *stream, const struct generation *g, int64_t at)
     fprintf(stream, "  %4.2f  %-6s", sum / (double)g->model->layers, head);
     for (int i = 0; i < KEYS_SHOWN && c->key[i] >= 0; i++) {
         fprintf(stream, "  %.2f ", (double)c->weight[i]);
-        print_padded(stream, tokenizer_piece(g->tokenizer, g->token[c->key[i]]), KEY_COLUMNS,
-                     false);
+        print_padded(stream, piece_at(g, c->key[i]), KEY_COLUMNS, false);
     }
     fputc('\n', stream);
 }

@@ -28,10 +28,11 @@ static json_t *string_value(const char *text)
     return string != NULL ? string : json_null();
 }
 
-static json_t *piece(const struct generation *g, int64_t at)
+/* null for a token that was loaded. */
+static json_t *piece(const struct generation *g, int64_t position)
 {
-    struct text t = tokenizer_piece(g->tokenizer, g->token[at]);
-    return text_value(t.data, t.bytes);
+    struct text t = piece_at(g, position);
+    return position >= g->loaded ? text_value(t.data, t.bytes) : json_null();
 }
 
 static json_t *model_object(const struct generation *g)
@@ -80,7 +81,8 @@ static json_t *attention_object(const struct generation *g, const struct chosen 
 static json_t *token_object(const struct generation *g, int64_t at)
 {
     json_t *object = json_object();
-    bool ok = add(object, "id", json_integer(g->token[at])) && add(object, "token", piece(g, at));
+    bool ok = add(object, "id", json_integer(g->token[at])) &&
+              add(object, "token", piece(g, g->loaded + at));
     if (g->chosen != NULL && at >= g->prompt)
         ok = ok && add(object, "attention", attention_object(g, &g->chosen[at - g->prompt]));
     return ok ? object : (json_decref(object), NULL);
@@ -128,6 +130,7 @@ bool tell_json(FILE *stream, const struct generation *g, const struct run_settin
               add(object, "ending", json_string(ending_name(g->ending))) &&
               add(object, "stop",
                   g->stream.stopped != NULL ? string_value(g->stream.stopped) : json_null()) &&
+              add(object, "loaded_tokens", json_integer(g->loaded)) &&
               add(object, "prompt", tokens_array(g, 0, g->prompt)) &&
               add(object, "written", tokens_array(g, g->prompt, g->written)) &&
               add(object, "timings", timings_object(g)) &&

@@ -1,0 +1,293 @@
+"""attn run as a user runs it, on a tiny model: prompts from everywhere, the same text for the same seed, stop
+texts, JSON that agrees with the text, standard output that is full, Ctrl-C.
+
+    command.py ATTN-COMMAND
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "command"))
+from attn_command import fault_of_failure, run  # noqa: E402
+import gguf_files  # noqa: E402
+
+ATTN = os.path.abspath(sys.argv[1])
+PROMPT = "The tide comes in, the tide goes out."
+TIMINGS = re.compile(
+    r"prompt +\d+ tokens +[\d.]+ s +[\d.]+ tokens/s\n"
+    r"written +\d+ tokens +[\d.]+ s +([\d.]+|-) tokens/s  \([a-z' ]+\)\n"
+    r"cache +\d+ tokens +[\d.]+ MB of keys and values in (f32|f16|bf16|int8|int4)\n")
+faults = []
+
+
+def expect(condition, what):
+    if not condition:
+        faults.append(what)
+        print("FAILED:", what)
+
+
+def changed_model(key, number):
+    pairs = [(k, t, number if k == key else v) for k, t, v in gguf_files.tiny_pairs()]
+    return gguf_files.assemble(pairs, gguf_files.tiny_tensors())
+
+
+def written(folder, *words, **options):
+    """Standard output of a run that must succeed and tell its timings."""
+    result = run(ATTN, "run", "m.gguf", *words, cwd=folder, **options)
+    error = result.stderr.decode()
+    expect(result.returncode == 0 and TIMINGS.fullmatch(error), f"{words}: {result.returncode} {error!r}")
+    return result.stdout.decode()
+
+
+def report_of(folder, *words, **options):
+    return json.loads(written(folder, *words, "--json", "-", **options))
+
+
+def check_prompts(folder):
+    first = written(folder, "--prompt", PROMPT, "-n", "20")
+    expect(first.endswith("\n") and len(first) > 5, f"a text: {first!r}")
+    expect(written(folder, "--file", "p.txt", "-n", "20") == first, "--file")
+    for words in (["-"], ["--file", "-"]):
+        with open(os.path.join(folder, "p.txt"), "rb") as text:
+            expect(written(folder, *words, "-n", "20", stdin=text) == first, f"{words}")
+    expect(written(folder, "-p", PROMPT, "-n", "20", "--threads", "1") == first, "--threads")
+    expect(written(folder, "-p", PROMPT, "-n", "20", "--cache", "f32") == first, "--cache")
+    report = report_of(folder, "-p", "", "-n", "3")
+    expect([t["token"] for t in report["prompt"]] == ["<bos>"], "an empty prompt is <bos>")
+    plain = report_of(folder, "-p", "<bos>", "-n", "1")
+    special = report_of(folder, "-p", "<bos>", "-n", "1", "--special")
+    expect(len(plain["prompt"]) == 6 and [t["id"] for t in special["prompt"]] == [2, 2], "--special")
+
+
+def check_json(folder):
+    report = report_of(folder, "-p", PROMPT, "-n", "30", "--stats")
+    expect(report["text"] + "\n" == written(folder, "-p", PROMPT, "-n", "30"), "the text of the JSON")
+    expect((report["schema_version"], report["ending"], report["stop"]) == (1, "length", None), "ending")
+    expect(len(report["prompt"]) == len(PROMPT) + 1 and len(report["written"]) == 30, "tokens")
+    expect(report["cache"]["tokens"] == len(PROMPT) + 30, "the last token is not read")
+    expect(report["sampling"] == {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0}, "sampling")
+    tokens = [t["token"] for t in report["prompt"] + report["written"]]
+    for i, token in enumerate(report["written"]):
+        attention = token["attention"]
+        position = len(PROMPT) + i  # of the token before
+        expect(len(attention["layer_entropy"]) == gguf_files.LAYERS, "an entropy for each layer")
+        expect(0 <= min(attention["layer_entropy"]) and max(attention["layer_entropy"]) < 5, "entropies")
+        weights = [key["weight"] for key in attention["peaked_keys"]]
+        expect(weights == sorted(weights, reverse=True) and sum(weights) <= 1.00001, "weights fall")
+        for key in attention["peaked_keys"]:
+            expect(position - 16 < key["position"] <= position, f"{key} is within the window")
+            expect(key["token"] == tokens[key["position"]], f"{key} is that token")
+    with tempfile.TemporaryDirectory() as other:
+        path = os.path.join(other, "r.json")
+        text = written(folder, "-p", PROMPT, "-n", "30", "--json", path)
+        with open(path, encoding="utf-8") as file:
+            expect(json.load(file)["text"] + "\n" == text, "text and JSON at once")
+        expect(os.listdir(other) == ["r.json"], "nothing beside it")
+
+
+def check_statistics(folder):
+    lines = written(folder, "-p", PROMPT, "-n", "5", "--stats").splitlines()
+    expect(lines[0].split() == ["token", "entropy", "mean", "peaked", "on"], f"heading: {lines[0]!r}")
+    expect(len(lines) == 6, f"a line for each token: {lines}")
+    for line in lines[1:]:
+        expect(re.match(r'"(\\.|[^"])+" +[▁-█]{2} +\d\.\d\d  [01]\.[01] +(  \d\.\d\d "[^"]*")+', line), f"{line!r}")
+
+
+def check_sampling(folder):
+    words = ["-p", PROMPT, "-n", "40", "--temperature", "1.5"]
+    first = written(folder, *words, "--seed", "7")
+    expect(written(folder, *words, "--seed", "7") == first, "the same seed")
+    expect(written(folder, *words, "--seed", "8") != first, "another seed")
+    greedy = written(folder, "-p", PROMPT, "-n", "40")
+    expect(written(folder, *words, "--top-k", "1") == greedy, "the best of one")
+    expect(written(folder, *words, "--top-p", "1e-9") == greedy, "the smallest share")
+    expect(written(folder, "-p", PROMPT, "-n", "40", "-t", "0") == greedy, "temperature 0")
+
+
+def check_caches(folder):
+    words = ["-p", PROMPT * 4, "-n", "40"]
+    text = written(folder, *words)
+    reports = {cache: report_of(folder, *words, "--cache", cache) for cache in ("f32", "f16", "bf16", "int8", "int4")}
+    for cache, report in reports.items():
+        expect(report["cache"]["type"] == cache, f"{cache} is told")
+        expect(cache in ("int8", "int4") or report["text"] + "\n" == text, f"{cache}: {report['text']!r}")
+    sizes = [report["cache"]["bytes"] for report in reports.values()]
+    expect(sizes[0] == 2 * sizes[1] == 2 * sizes[2] and sizes[2] > sizes[3] > sizes[4], f"sizes {sizes}")
+    # What one run saves, another goes on behind: as if it had all been one prompt.
+    first = report_of(folder, "-p", PROMPT, "-n", "1", "--save-cache", "c.kv")
+    expect(first["cache"]["tokens"] == len(PROMPT) + 2, "the last token is saved too")
+    second = report_of(folder, "-p", " And?", "-n", "20", "--load-cache", "c.kv", "--stats")
+    whole = report_of(folder, "-p", PROMPT + first["text"] + " And?", "-n", "20", "--stats")
+    expect(second["text"] == whole["text"], f"{second['text']!r} and {whole['text']!r}")
+    expect((second["loaded_tokens"], len(second["prompt"])) == (len(PROMPT) + 2, 5), "what was loaded")
+    for a, b in zip(second["written"], whole["written"]):
+        for x, y in zip(a["attention"]["peaked_keys"], b["attention"]["peaked_keys"]):
+            loaded = x["position"] < second["loaded_tokens"]
+            expect(x["position"] == y["position"] and x["token"] == (None if loaded else y["token"]), f"{x} {y}")
+    with open(os.path.join(folder, "c.kv"), "rb") as file:
+        saved = file.read()
+    for name, content in (("cut.kv", saved[:-9]), ("bad.kv", saved[:-9] + b"x" + saved[-8:]), ("no.kv", b"")):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(content)
+    for words, sentence in ((["m.gguf", "--load-cache", "none.kv"], "none.kv"),
+                            (["m.gguf", "--load-cache", "cut.kv"], "cut.kv"),
+                            (["m.gguf", "--load-cache", "bad.kv"], "bad.kv"),
+                            (["m.gguf", "--load-cache", "no.kv"], "no.kv"),
+                            (["m.gguf", "--load-cache", "c.kv", "--cache", "f16"], "c.kv"),
+                            (["other.gguf", "--load-cache", "c.kv"], "c.kv"),
+                            (["m.gguf", "--load-cache", "c.kv", "-p", "y" * 153],
+                             "c.kv holds 39 tokens and the prompt has 153; gemma3 reads at most 191")):
+        words = words if "-p" in words else words + ["-p", "x"]
+        result = run(ATTN, "run", *words, cwd=folder)
+        fault = fault_of_failure(result)
+        expect(fault is None and sentence in result.stderr.decode(), f"{words}: {fault} {result.stderr!r}")
+    result = run(ATTN, "run", "m.gguf", "-p", "x", "-n", "2", "--save-cache", "nowhere/c.kv", cwd=folder)
+    expect(result.returncode == 1 and result.stderr.count(b"\n") == 1 and b"nowhere/c.kv" in result.stderr,
+           f"{result.stderr!r}")
+
+
+def check_endings(folder):
+    words = ["-p", PROMPT, "-n", "60", "--temperature", "40", "--seed", "3"]  # of all sorts of characters
+    text = report_of(folder, *words)["text"]
+    pairs = [m.group(1) for m in re.finditer("(?=([!-~][!-~]))", text)]
+    expect(len(pairs) > 3, f"characters to stop at: {text!r}")
+    for stop in (pairs[0], pairs[1][0], pairs[-1]):
+        report = report_of(folder, *words, "--stop", "never", "--stop", stop)
+        expect(report["text"] == text[:text.index(stop)], f"stops in front of {stop!r}: {report['text']!r}")
+        expect((report["ending"], report["stop"]) == ("stop", stop), f"{report['ending']} {report['stop']}")
+    full = report_of(folder, "-p", "x" * (gguf_files.CONTEXT - 5), "-n", "40")
+    expect(full["ending"] == "context" and len(full["written"]) == 4, "the context is full")
+    # The second token that is written becomes the one that ends texts.
+    second = report_of(folder, "-p", PROMPT, "-n", "40")["written"]
+    ids = [t["id"] for t in second]
+    at = next(i for i in range(1, len(ids)) if ids[i] not in ids[:i])
+    with open(os.path.join(folder, "ends.gguf"), "wb") as file:
+        file.write(changed_model("tokenizer.ggml.eos_token_id", ids[at]))
+    result = run(ATTN, "run", "ends.gguf", "-p", PROMPT, "-n", "40", "--json", "-", cwd=folder)
+    report = json.loads(result.stdout)
+    expect(report["ending"] == "end" and [t["id"] for t in report["written"]] == ids[:at], "the model ended it")
+
+
+def check_failures(folder):
+    for words, sentence in (
+            (["--file", "none.txt"], "none.txt: cannot be opened: No such file or directory"),
+            (["--file", "."], ".: cannot be read: Is a directory"),
+            (["--file", "latin.txt"], "latin.txt: the text is not UTF-8: byte 0xE9 at offset 3 does not fit"),
+            (["-p", "caf\udce9"], "--prompt: the text is not UTF-8: byte 0xE9 at offset 3 does not fit"),
+            (["-p", "x" * 191], "--prompt: the text has 192 tokens; gemma3 reads at most 191 with room for one more"),
+            (["-p", "x", "--json", "nowhere/r.json"], "nowhere/r.json: cannot be written"),
+            (["-p", "x", "--json", "."], ".:")):
+        result = run(ATTN, "run", "m.gguf", *words, cwd=folder)
+        fault = fault_of_failure(result)
+        expect(fault is None, f"{words}: {fault}")
+        expect(sentence in result.stderr.decode(), f"{words}: {result.stderr!r}")
+    for words, sentence in (
+            ([], "which prompt? give --prompt TEXT, --file FILE, or -"),
+            (["-p", "x", "-"], "--prompt, --file and - are each a prompt; it may be one of them"),
+            (["-p", "x", "--file", "p.txt"], "it may be one of them"),
+            (["-p", "x", "extra"], "'extra' is one argument too many"),
+            (["-p", "x", "-n", "0"], "--tokens is 0; it may be 1 or more"),
+            (["-p", "x", "-n", "-1"], "--tokens is -1; it may be 1 or more"),
+            (["-p", "x", "-n", "many"], "many: invalid numeric value"),
+            (["-p", "x", "--threads", "1025"], "--threads is 1025; it may be 1 to 1024"),
+            (["-p", "x", "--temperature", "-1"], "--temperature is -1; it may be 0 to 1000"),
+            (["-p", "x", "--temperature", "nan"], "--temperature is nan; it may be 0 to 1000"),
+            (["-p", "x", "-t", "1", "--top-k", "-1"], "--top-k is -1; it may be 0 (all) or more"),
+            (["-p", "x", "-t", "1", "--top-p", "0"], "--top-p is 0; it may be above 0 and up to 1"),
+            (["-p", "x", "-t", "1", "--top-p", "1.1"], "--top-p is 1.1; it may be above 0 and up to 1"),
+            (["-p", "x", "-t", "1", "--seed", "-1"], "--seed is -1; it may be 0 or more"),
+            (["-p", "x", "--top-k", "3"], "--top-k needs --temperature above 0"),
+            (["-p", "x", "--top-p", "0.5", "-t", "0"], "--top-p needs --temperature above 0"),
+            (["-p", "x", "--seed", "3"], "--seed needs --temperature above 0"),
+            (["-p", "x", "--stop", ""], "--stop is empty; it may be any text"),
+            (["-p", "x", "--cache", "f12"], "--cache is 'f12'; it may be "),
+            (["-p", "x", "--save-cache", "-"], "--save-cache is -; it may be the name of a file"),
+            (["-p", "x", "--load-cache", "-"], "--load-cache is -; it may be the name of a file"),
+            (["-p", "x", "--bogus"], "--bogus")):
+        result = run(ATTN, "run", "m.gguf", *words, cwd=folder)
+        fault = fault_of_failure(result, 2)
+        expect(fault is None, f"{words}: {fault}")
+        expect(sentence in result.stderr.decode(), f"{words}: {result.stderr!r}")
+    for words in (["none.gguf", "-p", "x"], ["t.txt", "-p", "x"]):
+        result = run(ATTN, "run", *words, cwd=folder)
+        expect(fault_of_failure(result) is None and words[0] in result.stderr.decode(), f"{result.stderr!r}")
+    expect(fault_of_failure(run(ATTN, "run", cwd=folder), 2) is None, "no model")
+    expect(b"Usage: attn run" in run(ATTN, "run", "--help").stdout, "--help")
+
+
+def check_full_output(folder):
+    for words in ([], ["--stats"], ["--json", "-"]):
+        with open("/dev/full", "wb") as full:
+            result = run(ATTN, "run", "m.gguf", "-p", PROMPT, "-n", "100", *words, cwd=folder, stdout=full)
+        expect(result.returncode == 1, f"{words}: exit status {result.returncode}")
+        expect(re.fullmatch(rb"attn[^\n]*No space left on device\n", result.stderr), f"{words}: {result.stderr!r}")
+
+
+def check_interrupt(folder):
+    """Ctrl-C in the middle of the text: what is written stays, and the timings are told."""
+    process = subprocess.Popen([ATTN, "run", "big.gguf", "-p", PROMPT, "-n", "29000"], cwd=folder,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first = process.stdout.read(3)
+    process.send_signal(signal.SIGINT)
+    output, error = process.communicate(timeout=250)
+    expect(process.returncode == 130, f"Ctrl-C: exit status {process.returncode}: {error!r}")
+    expect(TIMINGS.fullmatch(error.decode()) and b"(interrupted)" in error, f"Ctrl-C: {error!r}")
+    expect((first + output).endswith(b"\n"), "the line is ended")
+    process = subprocess.Popen([ATTN, "run", "big.gguf", "-f", "big.txt"], cwd=folder, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    output, error = process.communicate(timeout=250)
+    if process.returncode not in (-signal.SIGINT, 0):  # before it looked, or after all
+        expect(process.returncode == 130, f"Ctrl-C while reading: {process.returncode}")
+        expect(error == b"attn run: interrupted\n" and not output or TIMINGS.fullmatch(error.decode()),
+               f"Ctrl-C while reading: {error!r}")
+
+
+def check_terminal(folder):
+    """What a model writes must not command a terminal."""
+    try:
+        own, other = os.openpty()
+    except OSError as error:
+        print("skipped: no pseudo-terminal can be had here:", error)
+        return
+    process = subprocess.Popen([ATTN, "run", "m.gguf", "-p", PROMPT, "-n", "120", "-t", "40", "--seed", "1"],
+                               cwd=folder, stdin=subprocess.DEVNULL, stdout=other, stderr=subprocess.DEVNULL)
+    os.close(other)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(own, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(own)
+    expect(process.wait(timeout=250) == 0, "a run on a terminal")
+    expect(re.search(rb"\\x[01][0-9a-f]", shown), "control characters were written, and spelled out")
+    expect(not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", shown), f"none reached the terminal: {shown!r}")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"m.gguf": gguf_files.tiny_model(), "big.gguf": changed_model("gemma3.context_length", 30000),
+                 "other.gguf": changed_model("gemma3.rope.freq_base", 2e6), "p.txt": PROMPT.encode(), "t.txt": b"no model",
+                 "latin.txt": b"caf\xe9", "big.txt": b"abcdefghij " * 2500}
+        for name, content in files.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(content)
+        for check in (check_prompts, check_json, check_statistics, check_sampling, check_caches, check_endings,
+                      check_failures, check_full_output, check_interrupt, check_terminal):
+            check(folder)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
