@@ -68,9 +68,27 @@ static int64_t random_page_size(struct random *random)
     return sizes[random_between(random, 0, 11)];
 }
 
+/* What a plan over a cache refuses: a rotary embedding, and promises; a limit is drawn anew for it. */
+static void take_back(struct attention_case *c)
+{
+    c->problem.rotary = NULL;
+    c->args.query_positions = c->args.key_positions = NULL;
+    c->problem.workspace_limit = 0;
+    c->problem.workspace_threads = 0;
+    if (c->problem.scores && c->problem.scores->constant) {
+        c->scores.constant = NULL;
+        c->args.scores = &c->scores_args;
+        c->scores.block_rows = c->scores.block_keys =
+            0; /* lists of blocks are of the plan's lengths */
+        c->scores_args.block_starts = NULL;
+        c->scores_args.block_indices = NULL;
+    }
+}
+
 /* Lay, run and compare; `hostile`: what nobody sees is turned before, poisoned rows are then a fault. */
 static int run_laid(struct attention_case *c, bool hostile, struct random *random)
 {
+    take_back(c);
     struct store *store = store_create(c, random_type(c, random), random);
     int64_t page_size = random_page_size(random);
     page_size = page_size > c->args.keys + 8 ? c->args.keys + 8 : page_size;
@@ -82,6 +100,8 @@ static int run_laid(struct attention_case *c, bool hostile, struct random *rando
         laid = store_lay(store, page_size, random_chance(random, 0.2), random);
         laid_use(&laid, c);
     }
+    if (random_chance(random, 0.2))
+        case_random_limit(c, random);
     int64_t poisoned = record.poisoned_rows;
     attn_error error;
     int faults = 1;
