@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PATTERN = 0xa5, FENCES = 64 };
+enum { PATTERN = 0xa5, FENCES = 256 };
 
 static struct fence {
     unsigned char *base;

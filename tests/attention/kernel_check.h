@@ -54,6 +54,12 @@ void near(const char *what, int64_t at, double got, double expected, double boun
 /* ... unless it is the same number, zeros with their signs, or NaN as well. */
 void exactly(const char *what, int64_t at, double got, double expected);
 
+/* check_kernels_cached.c */
+void check_cached_scores(void **state);
+void check_cached_values(void **state);
+void check_widen_cached(void **state);
+void check_multiply_row(void **state);
+
 /* check_kernels_pack.c */
 void check_pack_queries_and_keys(void **state);
 void check_pack_every_half(void **state);
