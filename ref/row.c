@@ -124,7 +124,7 @@ void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const 
     row->position = attn_ref_position(problem, args, batch, query);
     row->keys = ragged ? attn_ref_keys(problem, args, batch).length : args->keys;
     row->visible_keys = 0;
-    attn_ref_query_channels(problem, args, batch, head, query, row->query_channels);
+    bool query_known = false; /* a query that reaches no key is not read either */
     know_keys(row, args, batch, kv_head(problem, head));
     for (int64_t j = 0; j < row->keys; j++) {
         row->reached[j] = attn_ref_visible(problem, args, batch, head, query, j);
@@ -132,6 +132,9 @@ void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const 
         row->logit[j] = row->score[j] = NAN;
         if (!row->reached[j])
             continue;
+        if (!query_known)
+            attn_ref_query_channels(problem, args, batch, head, query, row->query_channels);
+        query_known = true;
         row->logit[j] =
             attn_ref_logit(problem, row->query_channels, key_channels(row, problem, args, j));
         row->score[j] = attn_ref_score(problem, args, batch, head, query, j, row->logit[j]);
