@@ -75,22 +75,42 @@ INLINE void plain_keys(const float *queries, const void *const *key_at, int coun
 }
 
 #if ATTN_VECTOR_BYTES == 64
-/* Four rows by four keys: 16 partial sums are folded into 16 scores. */
+/* Four rows by four keys: 16 partial sums are folded into 16 scores. The first four rows read keys in the order
+ * of memory; for others they are near, and four keys share each load of a query. */
 INLINE void four_by_four(const float *queries, const void *const *key_at, int count, int64_t size,
-                         float *scores, const attn_dtype dtype)
+                         float *scores, const bool first, const attn_dtype dtype)
 {
     vf sums[16];
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++)
         sums[i] = (vf){0};
+    if (first) {
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; k++) { /* one after the other, as memory has them */
-        const char *key = key_at[k < count ? k : count - 1];
+        for (int k = 0; k < 4; k++) { /* one after the other, as memory has them */
+            const char *key = key_at[k < count ? k : count - 1];
+            for (int64_t t = 0; t < size; t += LANES) {
+                vf x = cached_vector(key, t, dtype);
+#pragma GCC unroll 4
+                for (int row = 0; row < 4; row++)
+                    sums[4 * row + k] = vf_load(queries + row * size + t) * x + sums[4 * row + k];
+            }
+        }
+    } else {
+        const char *keys[4];
+        for (int k = 0; k < 4; k++)
+            keys[k] = key_at[k < count ? k : count - 1];
         for (int64_t t = 0; t < size; t += LANES) {
-            vf x = cached_vector(key, t, dtype);
+            vf key[4];
 #pragma GCC unroll 4
-            for (int row = 0; row < 4; row++)
-                sums[4 * row + k] = vf_load(queries + row * size + t) * x + sums[4 * row + k];
+            for (int k = 0; k < 4; k++)
+                key[k] = cached_vector(keys[k], t, dtype);
+#pragma GCC unroll 4
+            for (int row = 0; row < 4; row++) {
+                vf q = vf_load(queries + row * size + t);
+#pragma GCC unroll 4
+                for (int k = 0; k < 4; k++)
+                    sums[4 * row + k] = q * key[k] + sums[4 * row + k];
+            }
         }
     }
     store_quads(fold_lanes(sums), scores);
@@ -125,9 +145,11 @@ INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const i
             at = widened;
         }
 #if ATTN_VECTOR_BYTES == 64
-        for (int row = 0; rows == 4 && row < call->rows; row += 4)
+        if (rows == 4)
+            four_by_four(call->queries, at, count, size, call->scores + key, true, dtype);
+        for (int row = 4; rows == 4 && row < call->rows; row += 4)
             four_by_four(call->queries + row * size, at, count, size,
-                         call->scores + (int64_t)row * ATTN_SCORE_STRIDE + key, dtype);
+                         call->scores + (int64_t)row * ATTN_SCORE_STRIDE + key, false, dtype);
 #endif
         if (rows == 1 || rows == 2)
             plain_keys(call->queries, at, count, size, call->scores + key, rows, dtype);

@@ -68,16 +68,21 @@ INLINE void cached_channels(const struct values_step *step, const int rows, cons
         cached_tile(step, channel, rows, 1, dtype);
 }
 
-/* Two rows at a time: the first read values in the order of memory, the others find them near. */
+/* Two rows first, who read values in the order of memory; the others, who find them near, by fours. */
 INLINE void cached_step(struct values_step step, int rows, const attn_dtype dtype)
 {
-    const int most = LANES == 16 ? 8 : 4; /* 32 registers, or 16 */
-    while (rows > 0) {
-        int done = rows >= 2 ? 2 : 1;
-        if (rows >= 2)
-            cached_channels(&step, 2, most, dtype);
-        else
+    const bool many = LANES == 16; /* 32 registers, not 16 */
+    for (bool first = true; rows > 0; first = false) {
+        int done = 1;
+        if (rows >= 4 && !first) {
+            cached_channels(&step, 4, many ? 4 : 2, dtype);
+            done = 4;
+        } else if (rows >= 2) {
+            cached_channels(&step, 2, many ? 8 : 4, dtype);
+            done = 2;
+        } else {
             cached_channels(&step, 1, 8, dtype);
+        }
         rows -= done;
         step.weights += (int64_t)done * ATTN_SCORE_STRIDE;
         step.output += done * step.stride;
