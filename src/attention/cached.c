@@ -78,12 +78,12 @@ void attn_cached_find_values(const struct attn_run_state *run, const struct attn
 }
 
 struct attn_cached_rows attn_cached_keys(const struct attn_plan *plan,
-                                         const struct attn_decode_scratch *scratch, int count)
+                                         const struct attn_cached_addresses *at, int count)
 {
     return (struct attn_cached_rows){
         .dtype = plan->cache.k_dtype,
-        .at = scratch->keys,
-        .scales = scratch->key_scales,
+        .at = at->at,
+        .scales = at->scales,
         .group = plan->cache.group,
         .size = plan->problem.head_size,
         .count = count,
@@ -91,12 +91,12 @@ struct attn_cached_rows attn_cached_keys(const struct attn_plan *plan,
 }
 
 struct attn_cached_rows attn_cached_values(const struct attn_plan *plan,
-                                           const struct attn_decode_scratch *scratch, int count)
+                                           const struct attn_cached_addresses *at, int count)
 {
     return (struct attn_cached_rows){
         .dtype = plan->cache.v_dtype,
-        .at = scratch->values,
-        .scales = scratch->value_scales,
+        .at = at->at,
+        .scales = at->scales,
         .group = plan->cache.group,
         .size = plan->problem.head_size_v,
         .count = count,
@@ -121,7 +121,7 @@ int64_t attn_cached_gather_keys(const struct attn_run_state *run, const struct a
     const struct attn_decode_scratch *d = &scratch->decode;
     struct attn_cached_addresses to = {d->keys, d->key_scales, d->key_factors};
     attn_cached_find_keys(run, place, begin, count, &to);
-    struct attn_cached_rows rows = attn_cached_keys(plan, d, count);
+    struct attn_cached_rows rows = attn_cached_keys(plan, &to, count);
     finish_gathered(run, scratch, &rows, d->key_factors, plan->cached_size);
     for (int j = 0; j < count && plan->cache.k_channel_scales; j++)
         for (int64_t t = 0; t < rows.size; t++)
@@ -137,7 +137,7 @@ int64_t attn_cached_gather_values(const struct attn_run_state *run, const struct
     const struct attn_decode_scratch *d = &scratch->decode;
     struct attn_cached_addresses to = {d->values, d->value_scales, d->value_factors};
     attn_cached_find_values(run, place, begin, count, &to);
-    struct attn_cached_rows rows = attn_cached_values(plan, d, count);
+    struct attn_cached_rows rows = attn_cached_values(plan, &to, count);
     finish_gathered(run, scratch, &rows, d->value_factors, plan->output_size);
     return plan->output_size;
 }

@@ -19,9 +19,9 @@ void attn_cached_find_values(const struct attn_run_state *run, const struct attn
 
 /* The kernels' description of what was found. */
 struct attn_cached_rows attn_cached_keys(const struct attn_plan *plan,
-                                         const struct attn_decode_scratch *scratch, int count);
+                                         const struct attn_cached_addresses *at, int count);
 struct attn_cached_rows attn_cached_values(const struct attn_plan *plan,
-                                           const struct attn_decode_scratch *scratch, int count);
+                                           const struct attn_cached_addresses *at, int count);
 
 /* Keys or values as f32 into scratch->gathered, one behind the other; returns from row to row in elements.
  * At most block_keys of them. */

@@ -30,6 +30,7 @@ struct tile {
     int64_t batch;
     int head_count, queries, rows;
     bool all_seen;
+    struct attn_cached_addresses keys, values;
 };
 
 /* How many heads of a group a tile takes: told from the sequence's own queries. */
@@ -101,6 +102,8 @@ static void begin_tile(struct tile *tile, int64_t first_head)
             load_query(run, &head->place, q,
                        d->rows + ((int64_t)h * tile->queries + q) * plan->cached_size);
     }
+    tile->keys = (struct attn_cached_addresses){d->keys, d->key_scales, d->key_factors};
+    tile->values = (struct attn_cached_addresses){d->values, d->value_scales, d->value_factors};
     plan->kernels->cached_queries(d->rows, tile->rows, plan->cached_size, d->queries);
     attn_rows_begin(run, &tile->scratch, tile->rows);
     memset(d->output, 0, (size_t)tile->rows * (size_t)plan->output_size * sizeof(float));
@@ -182,7 +185,8 @@ static void set_apart(struct tile *tile, int j)
 {
     const struct attn_plan *plan = tile->run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
-    struct attn_cached_rows value = attn_cached_values(plan, d, tile->heads[0].block.keys);
+    struct attn_cached_rows value =
+        attn_cached_values(plan, &tile->values, tile->heads[0].block.keys);
     const float factor = plan->cache.v_dtype == ATTN_INT8 ? d->value_factors[j] : 1.0f;
     plan->kernels->widen_cached(&value, j, 1, plan->output_size, d->wide);
     for (int row = 0; row < tile->rows; row++) {
@@ -204,8 +208,7 @@ static void add_values(struct tile *tile, int64_t begin, int keys)
     const struct attn_run_state *run = tile->run;
     const struct attn_plan *plan = run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
-    const struct attn_cached_addresses to = {d->values, d->value_scales, d->value_factors};
-    attn_cached_find_values(run, &tile->heads[0].place, begin, keys, &to);
+    attn_cached_find_values(run, &tile->heads[0].place, begin, keys, &tile->values);
     if (!tile->all_seen) {
         memset(d->zeros, 0, (size_t)plan->output_size * sizeof(float));
         for (int j = 0; j < keys; j++)
@@ -216,7 +219,7 @@ static void add_values(struct tile *tile, int64_t begin, int keys)
         plan->kernels->multiply_row(tile->scratch.scores + (int64_t)row * ATTN_SCORE_STRIDE,
                                     d->value_factors, keys);
     const struct attn_cached_values_call call = {
-        .values = attn_cached_values(plan, d, keys),
+        .values = attn_cached_values(plan, &tile->values, keys),
         .weights = tile->scratch.scores,
         .rows = tile->rows,
         .wide = d->wide,
@@ -231,10 +234,9 @@ static void multiply_keys(struct tile *tile, int64_t begin, int keys)
     const struct attn_run_state *run = tile->run;
     const struct attn_plan *plan = run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
-    const struct attn_cached_addresses to = {d->keys, d->key_scales, d->key_factors};
-    attn_cached_find_keys(run, &tile->heads[0].place, begin, keys, &to);
+    attn_cached_find_keys(run, &tile->heads[0].place, begin, keys, &tile->keys);
     const struct attn_cached_scores_call call = {
-        .keys = attn_cached_keys(plan, d, keys),
+        .keys = attn_cached_keys(plan, &tile->keys, keys),
         .queries = d->queries,
         .factors = plan->cache.k_dtype == ATTN_INT8 ? d->key_factors : NULL,
         .rows = tile->rows,
@@ -259,8 +261,8 @@ static void decode_block(struct tile *tile, int64_t key_block)
     }
     if (!any)
         return;
-    const int64_t begin = tile->heads[0].block.key_begin;
     const int keys = tile->heads[0].block.keys;
+    const int64_t begin = tile->heads[0].block.key_begin;
     multiply_keys(tile, begin, keys);
     for (int h = 0; h < tile->head_count; h++) {
         struct head *head = &tile->heads[h];

@@ -148,8 +148,7 @@ struct attn_cached_rows {
 struct attn_cached_scores_call {
     struct attn_cached_rows keys;
     const float *queries; /* by cached_queries */
-    const float
-        *factors; /* [count]: scores of a key are multiplied by it (int8's scale); or NULL */
+    const float *factors; /* [count]: what scores of a key are multiplied by (int8); or NULL */
     int rows;
     float *wide; /* [ATTN_CACHED_WIDE][size] */
     float *scores;

@@ -71,7 +71,10 @@ static void say_path(struct text *text, const struct attn_plan *plan)
         widest &= !attn_path_runs_on((enum attn_path)wider, features);
     say(text, "path: %s, register tile %d x %d\n", kernels->name, kernels->rows, kernels->columns);
     say(text, "why: %s", widest ? "the best path of this machine" : "asked for by ATTN_CPU");
-    if (plan->problem.q.dtype == ATTN_BF16 && path == ATTN_PATH_AVX512_BF16 && kernels->pair == 1)
+    if (plan->cached)
+        say(text, "; caches are multiplied in f32, elements are widened as they are read");
+    else if (plan->problem.q.dtype == ATTN_BF16 && path == ATTN_PATH_AVX512_BF16 &&
+             kernels->pair == 1)
         say(text, "; bf16 pairs are too coarse for the masses of segments");
     else if (plan->problem.q.dtype != ATTN_F32 && kernels->pair == 1)
         say(text, "; it has no products of this dtype, so elements are widened once, when packed");
@@ -82,6 +85,10 @@ static void say_tiles(struct text *text, const struct attn_plan *plan)
 {
     const attn_problem *p = &plan->problem;
     const attn_scores *scores = &plan->scores;
+    if (plan->cached) {
+        say(text, "tiles: judged at each run, which alone knows how many keys there are\n");
+        return;
+    }
     const bool read = scores->mask || scores->bias || scores->documents || scores->block_rows > 0;
     struct attn_tile_counts counts = attn_tiles_count(plan);
     say(text, "tiles: ");
@@ -123,6 +130,28 @@ static void say_scores(struct text *text, const struct attn_plan *plan)
         s->function ? " the caller's function," : "");
 }
 
+static void say_cache(struct text *text, const struct attn_plan *plan)
+{
+    static const char *const types[] = {"", "f32", "bf16", "f16", "int8", "int4"};
+    const attn_problem *p = &plan->problem;
+    const attn_kv_layout *c = &plan->cache;
+    if (!plan->cached)
+        return;
+    const int64_t chunk = (int64_t)plan->chunk_blocks * plan->block_keys;
+    const int64_t chunks = attn_key_chunks(plan, attn_key_blocks(plan, p->keys));
+    say(text, "cache: keys %s, values %s, pages of %" PRId64 " tokens%s; multiplied in f32\n",
+        types[c->k_dtype], types[c->v_dtype], c->page_size,
+        c->positions ? ", positions of their own" : "");
+    say(text,
+        "decoding: sequences of up to %d queries, read where they lie; the %" PRId64
+        " heads of a kv head together, at most %d rows; chunks of %" PRId64
+        " keys, at most %" PRId64 ", merged in order\n",
+        plan->in_place_rows, p->kv_heads ? p->heads / p->kv_heads : 0, ATTN_CACHED_ROWS, chunk,
+        chunks);
+    if (p->queries > plan->in_place_rows)
+        say(text, "more queries: keys and values are gathered from their pages, then packed\n");
+}
+
 static void say_blocks(struct text *text, const struct attn_plan *plan)
 {
     const attn_problem *p = &plan->problem;
@@ -135,8 +164,11 @@ static void say_blocks(struct text *text, const struct attn_plan *plan)
         plan->block_keys == ATTN_BLOCK_KEYS
             ? "the most there are; packed keys and values of a block fit half of L2"
             : "packed keys and values of a block fill at most half of L2");
+    say_cache(text, plan);
     switch (attn_plan_packing(plan, p->queries)) {
     case ATTN_PACK_NOTHING:
+        if (plan->cached)
+            break;
         say(text, "packing: none, up to %d queries read keys and values where they lie\n",
             plan->in_place_rows);
         break;

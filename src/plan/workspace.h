@@ -10,12 +10,13 @@ enum { ATTN_COLUMN_BLOCKS = 4 }; /* blocks of keys whose column mass is one task
 
 /* What decoding works in beside the rest: all rows that read a kv head against a block of its keys. */
 struct attn_decode_scratch {
-    float *rows;                              /* [ATTN_CACHED_ROWS][cached_size]: queries, scaled */
-    float *queries;                           /* the same as the kernels take them */
-    float *output;                            /* [ATTN_CACHED_ROWS][output_size] */
-    float *wide;                              /* [ATTN_CACHED_WIDE][the larger of both] */
-    float *zeros;                             /* a value of zeros */
-    const void **keys, **values;              /* [block_keys]: where each is */
+    float *rows;    /* [ATTN_CACHED_ROWS][cached_size]: queries, scaled */
+    float *queries; /* the same as the kernels take them */
+    float *output;  /* [ATTN_CACHED_ROWS][output_size] */
+    float *wide;    /* [ATTN_CACHED_WIDE][the larger of both] */
+    float *zeros;   /* a value of zeros */
+    /* [block_keys]: where each key and value is */
+    const void **keys, **values;
     const float **key_scales, **value_scales; /* int4: the scales of its groups */
     float *key_factors, *value_factors;       /* int8: its scale */
     unsigned char *heads; /* [ATTN_CACHED_ROWS] of head_bytes: what the driver keeps of each head */

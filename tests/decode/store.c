@@ -125,6 +125,31 @@ struct store *store_create(const struct attention_case *c, struct store_type typ
     return s;
 }
 
+static void *copied(const void *from, size_t bytes)
+{
+    void *to = need(bytes, 1);
+    memcpy(to, from, bytes);
+    return to;
+}
+
+struct store *store_of_sequence(const struct store *s, int64_t b)
+{
+    struct store *one = need(1, sizeof *one);
+    const int64_t rows = s->kv_heads * s->most;
+    *one = *s;
+    one->batch = 1;
+    one->keys = copied(s->keys + b, sizeof *s->keys);
+    one->k = copied(s->k + b * rows * s->k_row, (size_t)(rows * s->k_row));
+    one->v = copied(s->v + b * rows * s->v_row, (size_t)(rows * s->v_row));
+    one->k_scale = copied(s->k_scale + b * rows * s->k_scales, (size_t)(rows * s->k_scales) * 4);
+    one->v_scale = copied(s->v_scale + b * rows * s->v_scales, (size_t)(rows * s->v_scales) * 4);
+    if (s->channel_scale)
+        one->channel_scale =
+            copied(s->channel_scale, (size_t)(s->kv_heads * s->head_size) * sizeof(float));
+    one->position = copied(s->position + b * s->most, (size_t)s->most * sizeof(int32_t));
+    return one;
+}
+
 void store_destroy(struct store *s)
 {
     free(s->keys);

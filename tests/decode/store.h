@@ -30,6 +30,9 @@ struct store *store_create(const struct attention_case *c, struct store_type typ
                            struct random *random);
 void store_destroy(struct store *store);
 
+/* Sequence `batch` of it alone. */
+struct store *store_of_sequence(const struct store *store, int64_t batch);
+
 /* Turn key `key` of a kv head (all its elements and scales) hostile. */
 void store_poison(struct store *store, int64_t batch, int64_t head, int64_t key,
                   struct random *random);

@@ -5,7 +5,7 @@
  * beside it; keys that fill up a last step are the last key again. */
 #include "kernels/cached/rows_body.h"
 
-enum { PLAIN_ROWS = 2 };
+enum { PLAIN_ROWS = LANES == 16 ? 8 : 2 }; /* up to so many whole vectors of a key meet */
 
 #if ATTN_VECTOR_BYTES == 64
 #define QUADS_OF(a, b, i)                                                                          \
@@ -74,6 +74,29 @@ INLINE void plain_keys(const float *queries, const void *const *key_at, int coun
         vf_store(scores + ATTN_SCORE_STRIDE, fold_lanes(sums[1]));
 }
 
+#if ATTN_VECTOR_BYTES == 64
+/* Four rows by four keys: 16 partial sums are folded into 16 scores. */
+INLINE void four_by_four(const float *queries, const void *const *key_at, int count, int64_t size,
+                         float *scores, const attn_dtype dtype)
+{
+    vf sums[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        sums[i] = (vf){0};
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) { /* one after the other, as memory has them */
+        const char *key = key_at[k < count ? k : count - 1];
+        for (int64_t t = 0; t < size; t += LANES) {
+            vf x = cached_vector(key, t, dtype);
+#pragma GCC unroll 4
+            for (int row = 0; row < 4; row++)
+                sums[4 * row + k] = vf_load(queries + row * size + t) * x + sums[4 * row + k];
+        }
+    }
+    store_quads(fold_lanes(sums), scores);
+}
+#endif
+
 INLINE void quad_keys(const struct attn_cached_scores_call *call, const void *const *keys,
                       int count, int64_t size, float *scores, const attn_dtype dtype)
 {
@@ -101,33 +124,40 @@ INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const i
                 widened[k] = call->wide + k * size;
             at = widened;
         }
-        if (rows > 0)
+#if ATTN_VECTOR_BYTES == 64
+        for (int row = 0; rows == 4 && row < call->rows; row += 4)
+            four_by_four(call->queries + row * size, at, count, size,
+                         call->scores + (int64_t)row * ATTN_SCORE_STRIDE + key, dtype);
+#endif
+        if (rows == 1 || rows == 2)
             plain_keys(call->queries, at, count, size, call->scores + key, rows, dtype);
-        else
+        else if (rows == 0)
             quad_keys(call, at, count, size, call->scores + key, dtype);
     }
 }
 
-INLINE void plain_scores(const struct attn_cached_scores_call *call, const int rows)
+INLINE void plain_scores(const struct attn_cached_scores_call *call, const int step, const int rows)
 {
     if (!rows_are_whole(&call->keys))
-        cached_scores_as(call, LANES, rows, true, ATTN_F32);
+        cached_scores_as(call, step, rows, true, ATTN_F32);
     else if (call->keys.dtype == ATTN_F32)
-        cached_scores_as(call, LANES, rows, false, ATTN_F32);
+        cached_scores_as(call, step, rows, false, ATTN_F32);
     else if (call->keys.dtype == ATTN_BF16)
-        cached_scores_as(call, LANES, rows, false, ATTN_BF16);
+        cached_scores_as(call, step, rows, false, ATTN_BF16);
     else if (call->keys.dtype == ATTN_F16)
-        cached_scores_as(call, LANES, rows, false, ATTN_F16);
+        cached_scores_as(call, step, rows, false, ATTN_F16);
     else
-        cached_scores_as(call, LANES, rows, false, ATTN_INT8);
+        cached_scores_as(call, step, rows, false, ATTN_INT8);
 }
 
 static void cached_scores(const struct attn_cached_scores_call *call)
 {
     if (call->rows == 1)
-        plain_scores(call, 1);
+        plain_scores(call, LANES, 1);
     else if (call->rows == 2)
-        plain_scores(call, 2);
+        plain_scores(call, LANES, 2);
+    else if (call->rows <= PLAIN_ROWS)
+        plain_scores(call, 4, 4);
     else if (call->keys.dtype == ATTN_F32 && rows_are_whole(&call->keys))
         cached_scores_as(call, IN_PLACE_KEYS, 0, false, ATTN_F32);
     else
@@ -137,12 +167,13 @@ static void cached_scores(const struct attn_cached_scores_call *call)
                      call->keys.count);
 }
 
-/* Rows of whole vectors as cached_scores takes them. */
+/* Rows of whole vectors as cached_scores takes them; whole tiles of them. */
 static void cached_queries(const float *rows, int count, int64_t size, float *to)
 {
     if (count <= PLAIN_ROWS) {
-        for (int64_t t = 0; t < count * size; t += LANES)
-            vf_store(to + t, vf_load(rows + t));
+        const int whole = count <= 2 ? count : (count + 3) / 4 * 4;
+        for (int64_t t = 0; t < whole * size; t += LANES)
+            vf_store(to + t, t < count * size ? vf_load(rows + t) : (vf){0});
         return;
     }
     for (int row = 0; row < count || row % QUAD_ROWS != 0; row++) {

@@ -70,7 +70,24 @@ static const struct family families[] = {
 };
 /* clang-format on */
 
-enum { CASES_MOST = 160 };
+enum { CASES_MOST = 256 };
+
+/* Decoding: groups of heads, and lengths; each for every type a cache has here. */
+static const struct decoding {
+    const char *name, *ending;
+    int batch, heads, kv_heads, page_size; /* 0 = all keys */
+    int keys[5];                           /* ends with 0 */
+    enum bench_statistics statistics;
+} decodings[] = {
+    {"decode", "", 1, 32, 32, 0, {128, 1024, 16384}, STATISTICS_NONE},
+    {"decode", "", 1, 32, 8, 0, {128, 1024, 16384}, STATISTICS_NONE},
+    {"decode", "", 1, 8, 1, 0, {128, 1024, 16384, 131072}, STATISTICS_NONE},
+    {"decode", "_page16", 1, 32, 32, 16, {16384}, STATISTICS_NONE},
+    {"decode", "_page16", 1, 32, 8, 16, {16384}, STATISTICS_NONE},
+    {"decode", "_page16", 1, 8, 1, 16, {131072}, STATISTICS_NONE},
+    {"decode", "_b8", 8, 32, 8, 0, {4096}, STATISTICS_NONE},
+    {"decodestats", "", 1, 32, 8, 0, {16384}, STATISTICS_TWO},
+};
 
 static void make_case(struct bench_case *c, const struct family *f, attn_dtype dtype, int size)
 {
@@ -89,17 +106,41 @@ static void make_case(struct bench_case *c, const struct family *f, attn_dtype d
              size, f->length);
 }
 
+static void make_decoding(struct bench_case *c, const struct decoding *d, attn_dtype dtype,
+                          int keys)
+{
+    *c = (struct bench_case){.dtype = dtype == ATTN_INT8 ? ATTN_F32 : dtype,
+                             .batch = d->batch,
+                             .heads = d->heads,
+                             .kv_heads = d->kv_heads,
+                             .queries = 1,
+                             .keys = keys,
+                             .head_size = 128,
+                             .statistics = d->statistics,
+                             .partner = d->statistics == STATISTICS_NONE ? ALONE : BESIDE_PLAIN,
+                             .cache = dtype,
+                             .page_size = d->page_size > 0 ? d->page_size : keys};
+    snprintf(c->name, sizeof c->name, "%s_%s_%d_%d_n%d%s", d->name, bench_dtype_name(dtype),
+             d->heads, d->kv_heads, keys, d->ending);
+}
+
 const struct bench_case *bench_cases(int *count)
 {
+    static const attn_dtype stored[] = {ATTN_F32, ATTN_BF16, ATTN_F16, ATTN_INT8};
     static const attn_dtype dtypes[] = {ATTN_F32, ATTN_BF16, ATTN_F16};
     static struct bench_case cases[CASES_MOST];
     static int made;
-    if (made == 0)
+    const bool first = made == 0;
+    if (first)
         for (size_t f = 0; f < sizeof families / sizeof families[0]; f++)
             for (int t = 0; t < 3; t++)
                 for (int s = 0; families[f].sizes[s] != 0; s++)
                     if (families[f].dtypes & 1u << dtypes[t] && made < CASES_MOST)
                         make_case(&cases[made++], &families[f], dtypes[t], families[f].sizes[s]);
+    for (size_t d = 0; first && d < sizeof decodings / sizeof decodings[0]; d++)
+        for (int t = 0; t < 4; t++)
+            for (int k = 0; decodings[d].keys[k] != 0 && made < CASES_MOST; k++)
+                make_decoding(&cases[made++], &decodings[d], stored[t], decodings[d].keys[k]);
     *count = made;
     return cases;
 }
@@ -128,7 +169,8 @@ double bench_case_flops(const struct bench_case *c)
 
 const char *bench_dtype_name(attn_dtype dtype)
 {
-    return dtype == ATTN_BF16 ? "bf16" : dtype == ATTN_F16 ? "f16" : "f32";
+    static const char *const names[] = {"", "f32", "bf16", "f16", "int8"};
+    return names[dtype];
 }
 
 const char *bench_statistics_name(enum bench_statistics statistics)

@@ -3,7 +3,8 @@
  * Names are stable: kept results of different versions are compared by them. A name says the operation,
  * the type, heads and kv heads where they differ, the head size, and "_n<N>" where the length is not the
  * usual one (2048; 4096 for causal, window512, documents and blocks; its own number for short<N>; 4096 keys
- * for few<Q>). */
+ * for few<Q>). decode_<type>_<heads>_<kv heads>_n<N> is one query on a cache of N keys of head size 128;
+ * "_page16" in pages of 16, "_b8" with eight sequences; with "stats" its entropy and largest weight. */
 #ifndef ATTN_TOOLS_BENCH_CASES_H
 #define ATTN_TOOLS_BENCH_CASES_H
 
@@ -36,6 +37,8 @@ struct bench_case {
     enum bench_statistics statistics;
     enum bench_partner partner;
     bool takes_minutes; /* run once, and only when its whole name is asked for */
+    attn_dtype cache;   /* decoding: what k and v are stored as, in pages; else 0 */
+    int page_size;      /* tokens of a page: all keys, or fewer */
 };
 
 /* All of them, made at the first call. */
@@ -51,7 +54,7 @@ bool bench_case_is_meant(const struct bench_case *c, const char *pattern);
 /* Floating point operations of one run: 4 * visible pairs * head size for each query head. */
 double bench_case_flops(const struct bench_case *c);
 
-/* "f32", "bf16", "f16". */
+/* "f32", "bf16", "f16", "int8". */
 const char *bench_dtype_name(attn_dtype dtype);
 /* "none", "entropy, max_weight", "all of a row". */
 const char *bench_statistics_name(enum bench_statistics statistics);

@@ -8,7 +8,7 @@ static const double round_seconds = 0.04;   /* of runs, after each look at the c
 static const double ceiling_seconds = 0.01; /* what one look at the ceiling is asked to take */
 
 struct lists {
-    struct numbers case_ms, partner_ms, ratios, rates, ceilings, round_ms;
+    struct numbers case_ms, partner_ms, ratios, medians, ceilings, reading, round_ms;
 };
 
 /* Runs of one round: the case and its partner, in changing order. */
@@ -36,17 +36,30 @@ static bool run_round(const struct bench_subject *subject, const struct bench_su
     return true;
 }
 
+static attn_status measure_ceiling(const struct bench_setup *setup, enum bench_ceiling kind,
+                                   const struct bench_pool *pool, double *ceiling,
+                                   attn_error *error)
+{
+    switch (kind) {
+    case CEILING_BF16_DOT:
+        return attn_ceiling_bf16_dot(ceiling, ceiling_seconds, setup->executor, error);
+    case CEILING_READ:
+        return attn_ceiling_read(ceiling, pool->memory, pool->size, 4 * ceiling_seconds,
+                                 setup->executor, error);
+    default:
+        return attn_ceiling_fma(ceiling, ceiling_seconds, setup->executor, error);
+    }
+}
+
 static bool look_at_ceiling(const struct bench_setup *setup, enum bench_ceiling kind,
-                            struct numbers *own, struct bench_ceilings *all, struct failure *f)
+                            const struct bench_pool *pool, struct numbers *own,
+                            struct bench_ceilings *all, struct failure *f)
 {
     double ceiling;
     attn_error error;
     if (*setup->stop)
         return fail(f, "interrupted");
-    attn_status status =
-        kind == CEILING_FMA
-            ? attn_ceiling_fma(&ceiling, ceiling_seconds, setup->executor, &error)
-            : attn_ceiling_bf16_dot(&ceiling, ceiling_seconds, setup->executor, &error);
+    attn_status status = measure_ceiling(setup, kind, pool, &ceiling, &error);
     if (status != ATTN_OK)
         return fail(f, "%s", error.message);
     if (own)
@@ -60,14 +73,24 @@ bool bench_look_at_ceilings(const struct bench_setup *setup, struct bench_ceilin
 {
     double unused;
     for (int look = 0; look < 3; look++) {
-        if (!look_at_ceiling(setup, CEILING_FMA, NULL, ceilings, f))
+        if (!look_at_ceiling(setup, CEILING_FMA, NULL, NULL, ceilings, f))
             return false;
         /* Refused where the path has no such instruction. */
         if (attn_ceiling_bf16_dot(&unused, ceiling_seconds, setup->executor, NULL) == ATTN_OK &&
-            !look_at_ceiling(setup, CEILING_BF16_DOT, NULL, ceilings, f))
+            !look_at_ceiling(setup, CEILING_BF16_DOT, NULL, NULL, ceilings, f))
             return false;
     }
     return true;
+}
+
+/* At the ceiling, or at both of a case that decodes. */
+static bool look(const struct bench_subject *subject, enum bench_ceiling kind,
+                 const struct bench_setup *setup, struct bench_ceilings *all, struct lists *lists,
+                 struct failure *f)
+{
+    return look_at_ceiling(setup, kind, NULL, &lists->ceilings, all, f) &&
+           (!subject->pool ||
+            look_at_ceiling(setup, CEILING_READ, subject->pool, &lists->reading, all, f));
 }
 
 static bool run_rounds(const struct bench_subject *subject, const struct bench_subject *partner,
@@ -77,13 +100,13 @@ static bool run_rounds(const struct bench_subject *subject, const struct bench_s
     double begin = bench_now();
     int least = subject->c->takes_minutes ? 1 : BENCH_ROUNDS;
     enum bench_ceiling kind = result->ceiling_kind;
-    if (!look_at_ceiling(setup, kind, &lists->ceilings, all_ceilings, f))
+    if (!look(subject, kind, setup, all_ceilings, lists, f))
         return false;
     for (int round = 0; round < least || bench_now() - begin < setup->seconds; round++) {
         if (!run_round(subject, partner, lists, f) ||
-            !look_at_ceiling(setup, kind, &lists->ceilings, all_ceilings, f))
+            !look(subject, kind, setup, all_ceilings, lists, f))
             return false;
-        numbers_add(&lists->rates, result->flops / (1e6 * numbers_spread(&lists->round_ms).median));
+        numbers_add(&lists->medians, numbers_spread(&lists->round_ms).median);
     }
     return true;
 }
@@ -93,12 +116,21 @@ static void summarise(struct lists *lists, const struct bench_subject *subject,
 {
     result->runs = lists->case_ms.count;
     result->ms = numbers_spread(&lists->case_ms);
-    result->rate = result->flops / (1e6 * result->ms.median);
     result->ceiling = numbers_spread(&lists->ceilings);
-    struct spread rates = numbers_spread(&lists->rates);
-    double ceiling = result->ceiling.max;
-    result->share =
-        (struct spread){rates.min / ceiling, rates.median / ceiling, rates.max / ceiling};
+    double work = result->flops;
+    if (subject->pool) {
+        struct spread reading = numbers_spread(&lists->reading);
+        result->bytes = (double)subject->pool->bytes;
+        if (result->bytes / reading.max > result->flops / result->ceiling.max) {
+            result->ceiling_kind = CEILING_READ;
+            result->ceiling = reading;
+            work = result->bytes;
+        }
+    }
+    result->rate = work / (1e6 * result->ms.median);
+    struct spread medians = numbers_spread(&lists->medians);
+    double ceiling = result->ceiling.max, most = work / (1e6 * ceiling);
+    result->share = (struct spread){most / medians.max, most / medians.median, most / medians.min};
     result->quiet = result->ceiling.median > 0.9 * ceiling && result->share.median < 1;
     result->partner_ms = numbers_spread(&lists->partner_ms);
     result->ratio = numbers_spread(&lists->ratios);
@@ -111,8 +143,9 @@ static void free_lists(struct lists *lists)
     numbers_free(&lists->case_ms);
     numbers_free(&lists->partner_ms);
     numbers_free(&lists->ratios);
-    numbers_free(&lists->rates);
+    numbers_free(&lists->medians);
     numbers_free(&lists->ceilings);
+    numbers_free(&lists->reading);
     numbers_free(&lists->round_ms);
 }
 

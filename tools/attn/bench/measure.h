@@ -1,6 +1,8 @@
 /* Measuring a case against the ceiling of the same moments.
  *
- * The ceiling is of the instruction that does the products: f32 multiply-adds, or dot products of bf16.
+ * The ceiling is of the instruction that does the products: f32 multiply-adds, or dot products of bf16. A
+ * case that decodes has two, multiply-adds and reading its cache, and is measured by the one it must take
+ * longer for (the roofline).
  *
  * Clocks drift and machines are shared, so a case is measured in rounds: runs of the case and,
  * alternately, of what stands beside it, with a short look at the ceiling before and after each. The
@@ -22,11 +24,11 @@ struct bench_setup {
 };
 enum { BENCH_ROUNDS = 5 };
 
-enum bench_ceiling { CEILING_FMA, CEILING_BF16_DOT, CEILING_COUNT };
+enum bench_ceiling { CEILING_FMA, CEILING_BF16_DOT, CEILING_READ, CEILING_COUNT };
 
 /* Every look at each ceiling, GFLOP/s. */
 struct bench_ceilings {
-    struct numbers looks[CEILING_COUNT];
+    struct numbers looks[CEILING_COUNT]; /* reading: GB/s */
 };
 
 struct bench_result {
@@ -35,7 +37,8 @@ struct bench_result {
     int runs;         /* timed runs of the case */
     struct spread ms; /* of one run */
     double flops;     /* of one run */
-    double rate;      /* GFLOP/s at the median */
+    double bytes;     /* that one run reads of a cache; else 0 */
+    double rate;      /* GFLOP/s, or GB/s where reading is the ceiling, at the median */
     enum bench_ceiling ceiling_kind;
     struct spread ceiling;    /* of the rounds, GFLOP/s */
     struct spread share;      /* of the rounds, 1 = the ceiling */

@@ -14,7 +14,8 @@ static void shape_of(const struct bench_case *c, char text[48])
 
 static const char *ceiling_name(enum bench_ceiling kind)
 {
-    return kind == CEILING_FMA ? "fma" : "bf16_dot";
+    static const char *const names[] = {"fma", "bf16_dot", "read"};
+    return names[kind];
 }
 
 void bench_print_list(FILE *stream, const char *pattern)
@@ -41,7 +42,8 @@ void bench_print_header(FILE *stream, const struct bench_run *run)
         "share: of the multiply-adds (bf16: of the dot products of bf16 pairs, where the path has\n"
         "them) this machine did in the same moments; off: error against plain loops in double,\n"
         "relative; shape: [sequences x] heads[/kv heads] x queries x keys x head size; busy: the\n"
-        "machine did other work meanwhile, the share says little\n\n",
+        "machine did other work meanwhile, the share says little; decode: of what takes longer at\n"
+        "most, the multiply-adds or reading the cache (then GB/s)\n\n",
         attn_version(), run->cpu.name, run->cpu.path, run->threads);
     fprintf(stream, "%-39s %-25s %9s %6s %8s %6s %9s %7s\n", "case", "shape", "ms", "spread",
             "GFLOP/s", "share", "extra MB", "off");
@@ -61,6 +63,8 @@ void bench_print_result(FILE *stream, const struct bench_result *result)
         fprintf(stream, "  %.3f x full", result->ratio.median);
     if (c->partner == BESIDE_PLAIN)
         fprintf(stream, "  %.3f x plain", result->ratio.median);
+    if (result->ceiling_kind == CEILING_READ)
+        fputs("  GB/s", stream);
     if (!result->quiet)
         fputs("  busy", stream);
     fputs(result->verdict.passed ? "\n" : "  WRONG\n", stream);
@@ -121,17 +125,18 @@ static json_t *json_samples(const struct bench_verdict *verdict)
 static json_t *case_json(const struct bench_result *result)
 {
     const struct bench_case *c = result->c;
-    const char *dtype = bench_dtype_name(c->dtype);
+    const char *dtype = bench_dtype_name(c->cache ? c->cache : c->dtype);
     json_t *object = json_pack(
         "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:f, s:s}", "name", c->name,
-        "op", "forward", "dtype", dtype, "batch", c->batch, "heads", c->heads, "kv_heads",
-        c->kv_heads, "queries", c->queries, "keys", c->keys, "head_size", c->head_size,
+        "op", c->cache ? "decode" : "forward", "dtype", dtype, "batch", c->batch, "heads", c->heads,
+        "kv_heads", c->kv_heads, "queries", c->queries, "keys", c->keys, "head_size", c->head_size,
         "head_size_v", c->head_size, "mask", bench_mask_name(c->mask), "statistics",
         bench_statistics_name(c->statistics), "flops", result->flops, "kernel", result->kernel);
     json_t *measured = json_pack(
         "{s:i, s:f, s:f, s:f, s:f, s:s, s:s, s:f, s:f, s:o, s:b, s:I, s:o, s:f, s:b, s:o}", "runs",
         result->runs, "ms_min", result->ms.min, "ms_median", result->ms.median, "ms_max",
-        result->ms.max, "rate", result->rate, "unit", "GFLOP/s", "ceiling",
+        result->ms.max, "rate", result->rate, "unit",
+        result->ceiling_kind == CEILING_READ ? "GB/s" : "GFLOP/s", "ceiling",
         ceiling_name(result->ceiling_kind), "ceiling_rate", result->ceiling.max, "share",
         result->share.median, "share_spread", json_spread(result->share), "quiet", result->quiet,
         "extra_bytes", (json_int_t)result->extra_bytes, "residual",
@@ -139,6 +144,10 @@ static json_t *case_json(const struct bench_result *result)
         "passed", result->verdict.passed, "samples", json_samples(&result->verdict));
     if (object && measured) {
         json_object_update(object, measured);
+        if (c->cache) {
+            json_object_set_new(object, "page_size", json_integer(c->page_size));
+            json_object_set_new(object, "bytes", json_real(result->bytes));
+        }
         if (c->partner != ALONE)
             add_partner(object, result);
         if (c->statistics != STATISTICS_NONE)

@@ -123,6 +123,8 @@ bool bench_subject_make(struct bench_subject *s, const struct bench_case *c, enu
     attn_problem problem =
         attn_problem_init(c->batch, c->heads, c->kv_heads, c->queries, c->keys, c->head_size);
     problem.q.dtype = problem.k.dtype = problem.v.dtype = problem.o.dtype = c->dtype;
+    s->pool = tensors->pool;
+    problem.cache = s->pool ? &s->pool->layout : NULL;
     if (!bench_given_make(&s->given, c, mask, &problem, f))
         return false;
     attn_statistics_wanted wanted = attn_statistics_wanted_init(bench_statistics_set(wants));
@@ -164,9 +166,11 @@ void bench_subject_free(struct bench_subject *s)
 bool bench_subject_run(const struct bench_subject *s, double *seconds, struct failure *f)
 {
     attn_error error;
+    attn_args args = s->args;
+    args.cache = s->pool ? bench_pool_next(s->pool) : NULL;
     double begin = bench_now();
     attn_status status =
-        attn_run(s->plan, &s->args, s->workspace, s->workspace_size, s->executor, &error);
+        attn_run(s->plan, &args, s->workspace, s->workspace_size, s->executor, &error);
     *seconds = bench_now() - begin;
     return status == ATTN_OK || fail(f, "%s", error.message);
 }

@@ -15,6 +15,7 @@ struct bench_subject {
     enum bench_mask mask;
     enum bench_statistics wants;
     const attn_executor *executor;
+    struct bench_pool *pool; /* decoding: not owned */
     attn_plan *plan;
     char kernel[64]; /* the plan's own word for its kernels */
     struct bench_given given;

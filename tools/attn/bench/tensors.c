@@ -103,15 +103,19 @@ static uint64_t mix(uint64_t *state)
 }
 
 /* The sum of four uniform values, scaled to variance 1: near enough to a normal distribution. */
+float bench_random_value(uint64_t *state)
+{
+    uint64_t bits = mix(state);
+    int64_t sum =
+        (int64_t)((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
+    return (float)(sum - 2 * 65535) * (1.7320508f / 65536.0f);
+}
+
 static void fill(void *array, attn_dtype dtype, int64_t count, uint64_t seed)
 {
     uint64_t state = seed;
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t bits = mix(&state);
-        int64_t sum = (int64_t)((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) +
-                                (bits >> 48));
-        bench_set_element(array, dtype, i, (float)(sum - 2 * 65535) * (1.7320508f / 65536.0f));
-    }
+    for (int64_t i = 0; i < count; i++)
+        bench_set_element(array, dtype, i, bench_random_value(&state));
 }
 
 /* A ragged tensor leaves the end of this unused. */
@@ -128,9 +132,14 @@ static bool tensor_make(void **tensor, const struct bench_case *c, int heads, in
 bool bench_tensors_make(struct bench_tensors *tensors, const struct bench_case *c,
                         struct failure *f)
 {
-    *tensors = (struct bench_tensors){NULL, NULL, NULL};
-    return tensor_make(&tensors->q, c, c->heads, c->queries, 1, f) &&
-           tensor_make(&tensors->k, c, c->kv_heads, c->keys, 2, f) &&
+    *tensors = (struct bench_tensors){NULL, NULL, NULL, NULL};
+    if (!tensor_make(&tensors->q, c, c->heads, c->queries, 1, f))
+        return false;
+    if (c->cache != 0) {
+        tensors->pool = bench_pool_make(c, f);
+        return tensors->pool != NULL;
+    }
+    return tensor_make(&tensors->k, c, c->kv_heads, c->keys, 2, f) &&
            tensor_make(&tensors->v, c, c->kv_heads, c->keys, 3, f);
 }
 
@@ -139,4 +148,5 @@ void bench_tensors_free(struct bench_tensors *tensors)
     free(tensors->q);
     free(tensors->k);
     free(tensors->v);
+    bench_pool_free(tensors->pool);
 }

@@ -10,11 +10,13 @@
 
 #include "../base/failure.h"
 #include "cases.h"
+#include "pool.h"
 
 #include <stddef.h>
 
 struct bench_tensors {
     void *q, *k, *v;
+    struct bench_pool *pool; /* in place of k and v, where the case decodes */
 };
 
 bool bench_tensors_make(struct bench_tensors *tensors, const struct bench_case *c,
@@ -24,6 +26,9 @@ void bench_tensors_free(struct bench_tensors *tensors);
 /* Element i as a number; storing rounds to nearest, ties to even. */
 double bench_element(const void *array, attn_dtype dtype, int64_t i);
 void bench_set_element(void *array, attn_dtype dtype, int64_t i, float value);
+
+/* The next value of a sequence of them. */
+float bench_random_value(uint64_t *state);
 
 /* 4 or 2 bytes. */
 size_t bench_element_size(attn_dtype dtype);

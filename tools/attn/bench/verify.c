@@ -42,6 +42,12 @@ static int64_t first_of(const struct bench_subject *s, const struct row *row, bo
            bench_row_index(c, heads, keys ? c->keys : c->queries, row->batch, head, i);
 }
 
+/* Element i of k or v, from the tensor or the cache. */
+static double stored(const struct bench_subject *s, const void *tensor, bool values, int64_t i)
+{
+    return s->pool ? bench_pool_element(s->pool, values, i) : bench_element(tensor, s->c->dtype, i);
+}
+
 /* Scores of the visible keys; the largest of them. */
 static double compute_scores(const struct bench_subject *s, struct row *row)
 {
@@ -59,8 +65,7 @@ static double compute_scores(const struct bench_subject *s, struct row *row)
         double bias =
             bench_mask_bias(s->mask, c->heads, row->head, row->queries, row->keys, row->query, j);
         for (int64_t d = 0; d < c->head_size; d++) {
-            double term =
-                row->q[d] * bench_element(s->args.k, c->dtype, keys + j * c->head_size + d);
+            double term = row->q[d] * stored(s, s->args.k, false, keys + j * c->head_size + d);
             product += term;
             magnitude += fabs(term);
         }
@@ -91,7 +96,7 @@ static void compute_row(const struct bench_subject *s, struct row *row)
     for (int64_t j = 0; j < row->keys; j++) {
         double p = row->weight[j] /= sum;
         for (int64_t d = 0; p > 0 && d < c->head_size; d++) {
-            double v = bench_element(s->args.v, c->dtype, values + j * c->head_size + d);
+            double v = stored(s, s->args.v, true, values + j * c->head_size + d);
             row->output[d] += p * v;
             row->magnitude[d] += p * fabs(v);
             row->squares[d] += p * p * v * v;
