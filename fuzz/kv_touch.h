@@ -19,6 +19,8 @@ static inline void kv_touch_row(const void *memory, const int64_t stride[3], int
                                 int64_t head, int64_t slot, int64_t bits, int64_t elements)
 {
     static volatile unsigned char sum;
+    if (elements == 0)
+        return;
     const unsigned char *row = (const unsigned char *)memory +
                                (page * stride[0] + head * stride[1] + slot * stride[2]) * bits / 8;
     for (int64_t i = 0; i < elements * bits / 8; i++)

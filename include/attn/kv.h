@@ -149,8 +149,8 @@ typedef struct attn_kv_layer {
         positions; /* keep where each token stands: for attn_kv_evict; always with sinks. Default false */
     /* INT8 keys: [kv_heads, head_size], finite, > 0; copied. NULL (default) = none */
     const float *k_channel_scales;
-    /* Keys turn by their positions before they are stored; NULL (default) = they come turned, or turn when
-     * read (problem.rotary with args.key_positions, which can place a window anew). Copied. */
+    /* Keys turn by their positions (attn_kv_length and on) as they are stored, before they are rounded; NULL
+     * (default) = they are stored as they come. Copied. */
     const struct attn_rotary *rotary;
     int64_t pages; /* of the pool; 0 (default) = what sequences and total_tokens come to */
 } attn_kv_layer;

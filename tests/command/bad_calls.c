@@ -8,14 +8,15 @@
 #include <attn/stats.h>
 #include <stdio.h>
 
+#include "bad_calls.h"
+
 enum { HEADS = 4, KV_HEADS = 2, LENGTH = 8, SIZE = 16 };
 static float q[HEADS * LENGTH * SIZE], k[KV_HEADS * LENGTH * SIZE], v[KV_HEADS * LENGTH * SIZE];
 static float o[HEADS * LENGTH * SIZE + 1];
 static _Alignas(64) char workspace[1 << 20];
 static int faults;
 
-/* One line; `got` with its sentence must be the status that is expected. */
-static void tell(const char *what, attn_status expected, attn_status got, const attn_error *error)
+void tell(const char *what, attn_status expected, attn_status got, const attn_error *error)
 {
     bool good = got == expected && error->status == got && error->message[0];
     for (size_t i = 0; i < sizeof o / sizeof o[0]; i++)
@@ -204,5 +205,6 @@ int main(int argc, char **argv)
     runs_of_pointers();
     runs_of_room();
     others();
+    calls_of_caches();
     return faults != 0;
 }

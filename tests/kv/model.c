@@ -41,8 +41,9 @@ static void init_layer(struct model *m, int64_t index, struct random *random)
             m->channel_scales[index][i] = (float)exp2(random_normal(random));
         l->k_channel_scales = m->channel_scales[index];
     }
-    if (random_chance(random, 0.3) && m->rotary.size <= size)
-        l->rotary = &m->rotary;
+    const attn_rotary *rotary = &m->rotary[random_between(random, 0, 1)];
+    if (random_chance(random, 0.4) && rotary->size <= size)
+        l->rotary = rotary;
 }
 
 void model_init(struct model *m, struct random *random)
@@ -55,9 +56,12 @@ void model_init(struct model *m, struct random *random)
     if (random_chance(random, 0.5))
         m->config.total_tokens = random_between(random, 10, 150);
     m->config.model = random_bits(random);
-    m->rotary = attn_rotary_init(2 * random_between(random, 1, 6));
-    if (random_chance(random, 0.5))
-        m->rotary.pairing = ATTN_ROTARY_NEIGHBOURS;
+    for (int i = 0; i < 2; i++) {
+        m->rotary[i] = attn_rotary_init(2 * random_between(random, 1, 6));
+        m->rotary[i].base = i == 0 ? 10000 : 50;
+        if (random_chance(random, 0.5))
+            m->rotary[i].pairing = ATTN_ROTARY_NEIGHBOURS;
+    }
     for (int64_t i = 0; i < m->config.layer_count; i++)
         init_layer(m, i, random);
 }

@@ -27,14 +27,14 @@ struct model_line {
 struct model {
     attn_kv_layer layers[MODEL_LAYERS];
     attn_kv_config config;
-    attn_rotary rotary;
+    attn_rotary rotary[2];
     float channel_scales[MODEL_LAYERS][4 * 64];
     struct model_line lines[MODEL_LAYERS][MODEL_SEQUENCES];
     int64_t next_id;
     bool slack; /* pages may be reserved */
 };
 
-/* A description by chance; `like`, or NULL, gives the layers. */
+/* A description by chance. */
 void model_init(struct model *m, struct random *random);
 
 /* Element c of a token's key or value, as given (rounded to the token's dtype). */

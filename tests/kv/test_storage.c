@@ -1,5 +1,6 @@
 /* What a number becomes in storage: floats bit for bit as IEEE 754 rounds them, quantised rows by their
  * definition, NaN, Inf and the smallest; and windows, sinks and lengths of a few cases by hand. */
+#include <attn/rotary.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -188,13 +189,88 @@ static void test_window(void **state)
     }
 }
 
+/* Back among the sinks, a window begins anew: what comes then has not been let go of. */
+static void test_back_to_sinks(void **state)
+{
+    (void)state;
+    static float x[2];
+    attn_kv_layer layer = attn_kv_layer_init(ATTN_F32, 1, 2, 4);
+    layer.window = 50;
+    layer.sinks = 20;
+    attn_kv *kv = create(&layer, 1000, 1);
+    for (int n = 0; n < 300; n++)
+        append(kv, x, 1, 2);
+    assert_int_equal(attn_kv_truncate(kv, 0, 10, NULL), ATTN_OK);
+    for (int n = 0; n < 60; n++)
+        append(kv, x, 1, 2);
+    assert_int_equal(attn_kv_length(kv, 0, 0), 70);
+    assert_int_equal(attn_kv_keys(kv, 0, 0), 70);
+    attn_kv_destroy(kv);
+}
+
+/* A window of nearly all that a sequence may have, begun in the middle of a page. */
+static void test_wide_window(void **state)
+{
+    (void)state;
+    static float x[2];
+    attn_kv_layer layer = attn_kv_layer_init(ATTN_F32, 1, 2, 16);
+    layer.window = 31;
+    attn_kv *kv = create(&layer, 32, 1);
+    for (int n = 0; n < 200; n++)
+        append(kv, x, 1, 2);
+    assert_int_equal(attn_kv_keys(kv, 0, 0), 31);
+    attn_kv_destroy(kv);
+}
+
+/* Keys of two layers that turn differently, a token at a time in turn: to the last bit what attn_rotary_apply
+ * makes of all at once, far enough for angles of more than one block. */
+static void test_rotary(void **state)
+{
+    (void)state;
+    enum { LENGTH = 200, SIZE = 8 };
+    static float x[LENGTH * SIZE], turned[2][LENGTH * SIZE];
+    attn_rotary rotary[2] = {attn_rotary_init(SIZE), attn_rotary_init(6)};
+    attn_kv_layer layers[2] = {attn_kv_layer_init(ATTN_F32, 1, SIZE, 16),
+                               attn_kv_layer_init(ATTN_F32, 1, SIZE, 16)};
+    const attn_layout layout = attn_layout_bhsd(ATTN_F32, 1, LENGTH, SIZE);
+    struct random random = {3};
+    rotary[1].base = 100;
+    rotary[1].pairing = ATTN_ROTARY_NEIGHBOURS;
+    for (int i = 0; i < LENGTH * SIZE; i++)
+        x[i] = (float)random_normal(&random);
+    for (int i = 0; i < 2; i++) {
+        layers[i].rotary = &rotary[i];
+        assert_int_equal(attn_rotary_apply(&rotary[i], 1, 1, LENGTH, SIZE, x, &layout, turned[i],
+                                           &layout, NULL, NULL, NULL),
+                         ATTN_OK);
+    }
+    attn_kv_config config = attn_kv_config_init(layers, 2, 1, LENGTH);
+    attn_kv *kv;
+    assert_int_equal(attn_kv_create(&kv, &config, NULL, 0, NULL), ATTN_OK);
+    attn_kv_rows rows = attn_kv_rows_init(1, 1, 1, SIZE, ATTN_F32);
+    for (int n = 0; n < LENGTH; n++)
+        for (int i = 0; i < 2; i++) {
+            rows.k = rows.v = x + n * SIZE;
+            assert_int_equal(attn_kv_append(kv, i, &rows, NULL, NULL), ATTN_OK);
+        }
+    for (int i = 0; i < 2; i++) {
+        struct pages pages = {.head_size = SIZE, .head_size_v = SIZE};
+        attn_kv_get_layout(kv, i, &pages.layout, NULL);
+        attn_kv_get_view(kv, i, NULL, 1, &pages.view, NULL);
+        for (int n = 0; n < LENGTH; n++)
+            for (int c = 0; c < SIZE; c++)
+                assert_true(pages_key(&pages, 0, n, 0, c) == (double)turned[i][n * SIZE + c]);
+    }
+    attn_kv_destroy(kv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_floats),
-        cmocka_unit_test(test_quantised),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_floats),      cmocka_unit_test(test_quantised),
+        cmocka_unit_test(test_hostile),     cmocka_unit_test(test_rotary),
+        cmocka_unit_test(test_window),      cmocka_unit_test(test_back_to_sinks),
+        cmocka_unit_test(test_wide_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
