@@ -127,7 +127,8 @@ static void expect_words(const attn_problem *problem, const char *words)
 static void test_same_bits(void **state)
 {
     (void)state;
-    const int step = path_cases(100) <= 10 ? 5 : 1; /* under emulation: plain, with statistics, turned */
+    const int step =
+        path_cases(100) <= 10 ? 5 : 1; /* under emulation: plain, with statistics, turned */
     for (int which = 0; which < 12; which += step) {
         struct random random = {(uint64_t)which};
         const attn_dtype dtype = which % 3 == 2 ? ATTN_BF16 : ATTN_F32;
