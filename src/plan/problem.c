@@ -245,6 +245,30 @@ static attn_status check_rotary(const attn_problem *p, attn_error *error)
     return status;
 }
 
+/* The stride of an axis of at most one element may be anything; 0 is what can be multiplied and stepped by
+ * without a thought. */
+static void settle(int64_t *stride, int64_t batch, int64_t heads, int64_t length)
+{
+    const int64_t extent[3] = {batch, heads, length};
+    for (int axis = 0; axis < 3; axis++)
+        if (extent[axis] <= 1)
+            stride[axis] = 0;
+}
+
+static void settle_strides(attn_problem *p, attn_scores *scores)
+{
+    const bool ragged = attn_is_ragged(p->lengths);
+    const int64_t batch = ragged ? 1 : p->batch;
+    const int64_t queries = ragged ? p->total_queries : p->queries;
+    const int64_t keys = ragged ? p->total_keys : p->keys;
+    settle(p->q.stride, batch, p->heads, queries);
+    settle(p->k.stride, batch, p->kv_heads, keys);
+    settle(p->v.stride, batch, p->kv_heads, keys);
+    settle(p->o.stride, batch, p->heads, queries);
+    settle(scores->mask_stride, p->batch, p->heads, p->queries);
+    settle(scores->bias_stride, p->batch, p->heads, p->queries);
+}
+
 attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *problem,
                                attn_error *error)
 {
@@ -292,6 +316,7 @@ attn_status attn_problem_check(struct attn_plan *plan, const attn_problem *probl
     plan->cached = problem->cache != NULL;
     if (problem->cache)
         plan->cache = *problem->cache;
+    settle_strides(&plan->problem, &plan->scores);
     plan->wanted = *wanted;
     plan->statistics_given = problem->statistics != NULL;
     plan->problem.statistics = NULL;

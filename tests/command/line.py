@@ -143,7 +143,7 @@ class Line(unittest.TestCase):
         self.assertEqual([line.split()[0] for line in listed], ["causal_f32_d64", "causal_f32_d128"])
         self.assertEqual(len(self.prints("bench", "--list", "short").splitlines()), 18)
         self.assertIn("whole name alone", self.prints("bench", "--list", "n131072"))
-        self.fails(2, "bench", "n131072")
+        self.fails(2, "bench", "d64_n131072")
 
     def test_bench_json(self):
         for form in (["--json"], ["--json", "-"], ["--json=-"]):
