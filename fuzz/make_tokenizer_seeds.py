@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Write the seeds of the fuzz targets tokenizer_spm, tokenizer_wordpiece and tokenizer_json.
+"""Write the seeds of the fuzz targets tokenizer_spm, tokenizer_wordpiece, tokenizer_bpe and tokenizer_json.
 
     fuzz/make_tokenizer_seeds.py     (over fuzz/seeds/)
 """
 import json
 import os
+import struct
 
 here = os.path.dirname(os.path.abspath(__file__))
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
@@ -52,6 +53,24 @@ def wordpiece():
     write("tokenizer_wordpiece", "invalid", vocabulary(3, [("[UNK]", CONTROL)] * 3 + [("a", NORMAL)], b"a\xff a\xe2\x82"))
 
 
+def bpe():
+    """Entries: two ids to join (even type), or a special token (odd)."""
+    def entries(switches, pairs, text, specials=()):
+        data = bytes([switches, len(pairs) + len(specials)])
+        for left, right in pairs:
+            data += struct.pack("<BBBHH", 0, 0, 4, left, right)
+        for i, special in enumerate(specials):
+            data += bytes([1 + 2 * (i % 2), 0, len(special)]) + special
+        return data + text.encode()
+
+    the = [(ord("t"), ord("h")), (ord("h"), ord("e")), (256, ord("e")), (ord(" "), 258), (ord("a"), ord("a"))]
+    text = " the THE the's aaaa 12345  \n\n x\r\n\u3000caf\u00e9 e\u0301\u0316 \U0001F600!?"
+    for cut, name in enumerate(("gpt2", "llama", "qwen2", "smollm")):
+        write("tokenizer_bpe", name, entries(cut, the, text))
+        write("tokenizer_bpe", name + "-special", entries(12 | cut, the, text, [b"<b>", b"the", b" ", b"\xff"]))
+    write("tokenizer_bpe", "bad-merge", entries(16, the, "t  h"))
+
+
 def tokenizer_json():
     vocab = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "un": 3, "##aff": 4, "##able": 5, "cafe": 6, "!": 7, "a": 8}
     added = [{"id": 1, "content": "[CLS]", "special": True, "normalized": False, "single_word": False},
@@ -68,10 +87,20 @@ def tokenizer_json():
             "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": post,
             "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                       "max_input_chars_per_word": 100, "vocab": vocab}}, separators=(",", ":")).encode())
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+    bpe_model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "\u0120": 2, "ab": 3, "\u0120a": 4, "1": 5}, "ignore_merges": True,
+                 "merges": ["\u0120 a", ["a", "b"]]}
+    bpe_template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]}
+    write("tokenizer_json", "byte-bpe", json.dumps({
+        "added_tokens": [{"id": 6, "content": "<s>", "special": True}], "normalizer": {"type": "NFC"}, "model": bpe_model,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, byte_level]},
+        "post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, bpe_template]}},
+        separators=(",", ":")).encode())
     write("tokenizer_json", "gap", b'{"model":{"type":"WordPiece","vocab":{"a":0,"b":2,"c":2}}}')
     write("tokenizer_json", "deep", b'{"model":' + b"[" * 3000)
 
 
 spm()
 wordpiece()
+bpe()
 tokenizer_json()

@@ -6,9 +6,10 @@ set(attn_fuzz_libs_gguf attn_tool_files)
 set(attn_fuzz_libs_safetensors attn_tool_files)
 set(attn_fuzz_rooms attn_tool_base attn_tool_files)
 
-list(APPEND attn_fuzz_targets tokenizer_spm tokenizer_wordpiece tokenizer_json)
+list(APPEND attn_fuzz_targets tokenizer_spm tokenizer_wordpiece tokenizer_bpe tokenizer_json)
 set(attn_fuzz_libs_tokenizer_spm attn_tool_tokenizer)
 set(attn_fuzz_libs_tokenizer_wordpiece attn_tool_tokenizer)
+set(attn_fuzz_libs_tokenizer_bpe attn_tool_tokenizer)
 set(attn_fuzz_libs_tokenizer_json attn_tool_tokenizer)
 list(APPEND attn_fuzz_rooms attn_tool_tokenizer)
 

@@ -86,6 +86,8 @@ def gguf_models():
     yield "0 heads", with_pair("gemma3.attention.head_count", g.U32, 0)
     yield "an epsilon that is not a number", with_pair("gemma3.attention.layer_norm_rms_epsilon", g.F32, float("nan"))
     yield "a tensor is missing", g.assemble(pairs, without(q))
+    yield "a tensor that such a model has not", g.assemble(
+        pairs, tensors + [("blk.0.ffn_gate_inp.weight", [32, 4], 0, b"\0" * 512)])
     yield "a tensor of another shape", g.assemble(pairs, changed(q, [16, 64], 0, b"\0" * 4096))
     yield "a tensor of a type that cannot be read (Q2_K)", g.assemble(pairs, changed(q, [256, 4], 10, b"\0" * 4096))
     yield "a tensor of type 99", g.assemble(pairs, changed(q, [32, 32], 99, b"\0" * 4096))
@@ -101,6 +103,16 @@ def gguf_tokenizers():
     yield "a BOS past the vocabulary", with_pair("tokenizer.ggml.bos_token_id", g.U32, len(tokens))
     yield "a score that is not a number", with_pair(
         "tokenizer.ggml.scores", g.ARRAY, (g.F32, [float("nan")] + scores[1:]))
+
+    def byte_bpe(merges, cut):
+        changes = {"tokenizer.ggml.model": (g.STRING, "gpt2"), "tokenizer.ggml.pre": (g.STRING, cut),
+                   "tokenizer.ggml.merges": (g.ARRAY, (g.STRING, merges))}
+        return g.assemble([p for p in pairs if p[0] not in changes] + [(k, *v) for k, v in changes.items()], tensors)
+
+    yield "merges that are no pairs", byte_bpe(["abc"], "gpt-2")
+    yield "a merge of what is no token", byte_bpe(["\u4e00 \u4e01"], "gpt-2")
+    yield "words cut in an unknown way", byte_bpe([], "abacus")
+    yield "words cut in no stated way", byte_bpe([], "default")
 
 
 # ---- safetensors ----

@@ -16,12 +16,8 @@ static uint32_t next_random(uint32_t *state)
     return *state >> 8;
 }
 
-static void add_tensor(struct tiny_model *model, uint32_t *seed, int64_t inputs, int64_t outputs,
-                       const char *format, ...) __attribute__((format(printf, 5, 6)));
-
-/* outputs 0: a vector; its values lie around 1 where it is a norm's weight. */
-static void add_tensor(struct tiny_model *model, uint32_t *seed, int64_t inputs, int64_t outputs,
-                       const char *format, ...)
+void tiny_add(struct tiny_model *model, uint32_t *seed, int64_t inputs, int64_t outputs,
+              const char *format, ...)
 {
     assert(model->tensors < TINY_TENSORS);
     struct tiny_tensor *t = &model->tensor[model->tensors++];
@@ -118,24 +114,23 @@ struct tiny_model *tiny_gemma3(uint32_t seed)
     }
     tiny_set_number(m, "gemma3.attention.layer_norm_rms_epsilon", 'f', 1e-6);
     tiny_set_number(m, "gemma3.rope.freq_base", 'f', 1e6);
-    add_tensor(m, &seed, TINY_WIDTH, TINY_VOCABULARY, "token_embd.weight");
-    add_tensor(m, &seed, TINY_WIDTH, 0, "output_norm.weight");
+    tiny_add(m, &seed, TINY_WIDTH, TINY_VOCABULARY, "token_embd.weight");
+    tiny_add(m, &seed, TINY_WIDTH, 0, "output_norm.weight");
     for (int l = 0; l < TINY_GEMMA_LAYERS; l++) {
-        add_tensor(m, &seed, TINY_WIDTH, 0, "blk.%d.attn_norm.weight", l);
-        add_tensor(m, &seed, TINY_WIDTH, TINY_HEADS * TINY_GEMMA_KEY, "blk.%d.attn_q.weight", l);
-        add_tensor(m, &seed, TINY_WIDTH, TINY_KV_HEADS * TINY_GEMMA_KEY, "blk.%d.attn_k.weight", l);
-        add_tensor(m, &seed, TINY_WIDTH, TINY_KV_HEADS * TINY_GEMMA_VALUE, "blk.%d.attn_v.weight",
-                   l);
-        add_tensor(m, &seed, TINY_GEMMA_KEY, 0, "blk.%d.attn_q_norm.weight", l);
-        add_tensor(m, &seed, TINY_GEMMA_KEY, 0, "blk.%d.attn_k_norm.weight", l);
-        add_tensor(m, &seed, TINY_HEADS * TINY_GEMMA_VALUE, TINY_WIDTH, "blk.%d.attn_output.weight",
-                   l);
-        add_tensor(m, &seed, TINY_WIDTH, 0, "blk.%d.post_attention_norm.weight", l);
-        add_tensor(m, &seed, TINY_WIDTH, 0, "blk.%d.ffn_norm.weight", l);
-        add_tensor(m, &seed, TINY_WIDTH, TINY_FEED, "blk.%d.ffn_gate.weight", l);
-        add_tensor(m, &seed, TINY_WIDTH, TINY_FEED, "blk.%d.ffn_up.weight", l);
-        add_tensor(m, &seed, TINY_FEED, TINY_WIDTH, "blk.%d.ffn_down.weight", l);
-        add_tensor(m, &seed, TINY_WIDTH, 0, "blk.%d.post_ffw_norm.weight", l);
+        tiny_add(m, &seed, TINY_WIDTH, 0, "blk.%d.attn_norm.weight", l);
+        tiny_add(m, &seed, TINY_WIDTH, TINY_HEADS * TINY_GEMMA_KEY, "blk.%d.attn_q.weight", l);
+        tiny_add(m, &seed, TINY_WIDTH, TINY_KV_HEADS * TINY_GEMMA_KEY, "blk.%d.attn_k.weight", l);
+        tiny_add(m, &seed, TINY_WIDTH, TINY_KV_HEADS * TINY_GEMMA_VALUE, "blk.%d.attn_v.weight", l);
+        tiny_add(m, &seed, TINY_GEMMA_KEY, 0, "blk.%d.attn_q_norm.weight", l);
+        tiny_add(m, &seed, TINY_GEMMA_KEY, 0, "blk.%d.attn_k_norm.weight", l);
+        tiny_add(m, &seed, TINY_HEADS * TINY_GEMMA_VALUE, TINY_WIDTH, "blk.%d.attn_output.weight",
+                 l);
+        tiny_add(m, &seed, TINY_WIDTH, 0, "blk.%d.post_attention_norm.weight", l);
+        tiny_add(m, &seed, TINY_WIDTH, 0, "blk.%d.ffn_norm.weight", l);
+        tiny_add(m, &seed, TINY_WIDTH, TINY_FEED, "blk.%d.ffn_gate.weight", l);
+        tiny_add(m, &seed, TINY_WIDTH, TINY_FEED, "blk.%d.ffn_up.weight", l);
+        tiny_add(m, &seed, TINY_FEED, TINY_WIDTH, "blk.%d.ffn_down.weight", l);
+        tiny_add(m, &seed, TINY_WIDTH, 0, "blk.%d.post_ffw_norm.weight", l);
     }
     return m;
 }
@@ -149,8 +144,8 @@ static void add_pair(struct tiny_model *m, uint32_t *seed, int64_t inputs, int64
         snprintf(name, sizeof name, "%s", before);
     else
         snprintf(name, sizeof name, "%s%d%s", before, layer, after);
-    add_tensor(m, seed, inputs, outputs, "%s.weight", name);
-    add_tensor(m, seed, outputs == 0 ? inputs : outputs, 0, "%s.bias", name);
+    tiny_add(m, seed, inputs, outputs, "%s.weight", name);
+    tiny_add(m, seed, outputs == 0 ? inputs : outputs, 0, "%s.bias", name);
 }
 
 static void bert_settings(struct tiny_model *m, bool safetensors)
@@ -182,12 +177,12 @@ struct tiny_model *tiny_bert(uint32_t seed, bool st)
 {
     struct tiny_model *m = calloc(1, sizeof *m);
     bert_settings(m, st);
-    add_tensor(m, &seed, TINY_WIDTH, TINY_VOCABULARY, "%s.weight",
-               st ? "embeddings.word_embeddings" : "token_embd");
-    add_tensor(m, &seed, TINY_WIDTH, TINY_BERT_CONTEXT, "%s.weight",
-               st ? "embeddings.position_embeddings" : "position_embd");
-    add_tensor(m, &seed, TINY_WIDTH, 2, "%s.weight",
-               st ? "embeddings.token_type_embeddings" : "token_types");
+    tiny_add(m, &seed, TINY_WIDTH, TINY_VOCABULARY, "%s.weight",
+             st ? "embeddings.word_embeddings" : "token_embd");
+    tiny_add(m, &seed, TINY_WIDTH, TINY_BERT_CONTEXT, "%s.weight",
+             st ? "embeddings.position_embeddings" : "position_embd");
+    tiny_add(m, &seed, TINY_WIDTH, 2, "%s.weight",
+             st ? "embeddings.token_type_embeddings" : "token_types");
     add_pair(m, &seed, TINY_WIDTH, 0, st ? "embeddings.LayerNorm" : "token_embd_norm", -1, "");
     static const struct {
         const char *gguf, *json;

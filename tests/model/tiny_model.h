@@ -43,13 +43,22 @@ enum {
     TINY_GEMMA_KEY = 12,
     TINY_GEMMA_VALUE = 8,
     TINY_BERT_LAYERS = 2,
+    TINY_DECODER_LAYERS = 2,
+    TINY_DECODER_KEY = TINY_WIDTH / TINY_HEADS,
     TINY_BERT_CONTEXT = 64,
 };
 
 struct tiny_model *tiny_gemma3(uint32_t seed);
 /* With the names of GGUF, or of safetensors and its config.json. */
 struct tiny_model *tiny_bert(uint32_t seed, bool safetensors);
+/* "llama" (with rope_freqs and output), "qwen2", "qwen3" or "gpt2": TINY_DECODER_LAYERS layers, heads of
+ * TINY_DECODER_KEY. */
+struct tiny_model *tiny_decoder(uint32_t seed, const char *architecture);
 void tiny_free(struct tiny_model *model); /* removes what was written, too */
+
+/* Add a tensor of random values; outputs 0: a vector, around 1 if it is some "...weight". */
+void tiny_add(struct tiny_model *model, uint32_t *seed, int64_t inputs, int64_t outputs,
+              const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* NULL if there is none. */
 struct tiny_tensor *tiny_find(struct tiny_model *model, const char *name);

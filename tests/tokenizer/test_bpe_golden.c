@@ -154,6 +154,15 @@ static void small(const char *cut, int column)
     compare(t, true, column + 1);
     check_round_trip(t, strcmp(cut, "qwen2") == 0);
     tokenizer_free(t);
+
+    /* The same vocabulary from the tokenizer.json it was made of. */
+    struct failure f = {""};
+    snprintf(path, sizeof path, "%s/tests/tokenizer/golden/bpe-%s.json", ATTN_SOURCE_DIR, cut);
+    if (!tokenizer_from_json_file(&t, path, &f))
+        fail_msg("%s", f.message);
+    assert_non_null(strstr(tokenizer_kind_name(t), cut));
+    compare(t, true, column + 1);
+    tokenizer_free(t);
 }
 
 static void small_gpt2(void **state)
@@ -178,6 +187,65 @@ static void small_smollm(void **state)
 {
     (void)state;
     small("smollm", 6);
+}
+
+/* Words, spaces and signs of 262,144 bytes take no longer for each byte than short ones (a loop that looked
+ * at all neighbours for each merge would take many minutes), and come back. */
+static void long_texts(void **state)
+{
+    (void)state;
+    enum { BYTES = 1 << 18 };
+    static const char *const units[] = {"a", " ", "ab", "\n ", "=", "7", "th", "\xC3\xA9"};
+    static const char *const cuts[] = {"gpt-2", "llama-bpe", "qwen2", "smollm"};
+    char *text = malloc(BYTES);
+    for (int cut = 0; cut < 4; cut++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/tests/tokenizer/golden/bpe-%s.gguf", ATTN_SOURCE_DIR,
+                 cuts[cut]);
+        struct tokenizer *t = open_vocabulary(path);
+        for (size_t u = 0; u < COUNT(units); u++) {
+            size_t unit = strlen(units[u]), bytes = BYTES / unit * unit, back_bytes;
+            for (size_t i = 0; i < bytes; i++)
+                text[i] = units[u][i % unit];
+            struct token_list list;
+            encode(t, (struct text){text, bytes}, (struct encode_options){0}, &list);
+            int32_t *ids = malloc((list.count + 1) * sizeof *ids);
+            for (size_t i = 0; i < list.count; i++)
+                ids[i] = list.tokens[i].id;
+            char *back;
+            assert_true(tokenizer_decode(t, ids, list.count, &back, &back_bytes, NULL));
+            assert_int_equal(back_bytes, bytes);
+            assert_memory_equal(back, text, bytes); /* NFC leaves these as they are */
+            free(back);
+            free(ids);
+            token_list_free(&list);
+        }
+        tokenizer_free(t);
+    }
+    free(text);
+}
+
+/* Bytes that are no UTF-8 are refused, or read as U+FFFD. */
+static void lossy(void **state)
+{
+    (void)state;
+    const struct text text = {"a\xFF\xC3 b\xE2\x82", 8};
+    struct tokenizer *t = open_vocabulary(ATTN_SOURCE_DIR "/tests/tokenizer/golden/bpe-qwen2.gguf");
+    struct token_list list;
+    struct failure f = {""};
+    assert_false(tokenizer_encode(t, text, (struct encode_options){0}, &list, &f));
+    assert_non_null(strstr(f.message, "byte 0xFF at offset 1"));
+    encode(t, text, (struct encode_options){.lossy = true}, &list);
+    int32_t ids[32];
+    for (size_t i = 0; i < list.count; i++)
+        ids[i] = list.tokens[i].id;
+    char *back;
+    size_t bytes;
+    assert_true(tokenizer_decode(t, ids, list.count, &back, &bytes, NULL));
+    assert_string_equal(back, "a\xEF\xBF\xBD\xEF\xBF\xBD b\xEF\xBF\xBD");
+    free(back);
+    token_list_free(&list);
+    tokenizer_free(t);
 }
 
 static void real(const char *name, int size, int column)
@@ -219,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_gpt2),  cmocka_unit_test(small_llama),
         cmocka_unit_test(small_qwen2), cmocka_unit_test(small_smollm),
+        cmocka_unit_test(long_texts),  cmocka_unit_test(lossy),
         cmocka_unit_test(real_gpt2),   cmocka_unit_test(real_llama3),
         cmocka_unit_test(real_qwen2),
     };

@@ -2,6 +2,7 @@
 #include "small.h"
 
 #include "files/gguf.h"
+#include "tokenizer/word_cut.h"
 
 #define B "\xE2\x96\x81"
 
@@ -179,8 +180,8 @@ static void wordpiece(void **state)
 
 /* A space is U+0120 here. */
 #define S "\xC4\xA0"
-static const char *const bpe[] = {"<bos>", "a", "b", S, S "a", "ab", "<x y>", "\xC3\xA9"};
-static const int32_t bpe_types[] = {3, 1, 1, 1, 1, 1, 4, 1};
+static const char *const bpe[] = {"<bos>", "a", "b", S, S "a", "ab", "<x y>", "\xC3\xA9", "ba"};
+static const int32_t bpe_types[] = {3, 1, 1, 1, 1, 1, 4, 1, 1};
 static const char *const bpe_merges[] = {S " a", "a b"};
 
 static void key_merges(struct file *file, const char *const *merges, size_t count)
@@ -239,15 +240,16 @@ static void byte_bpe(void **state)
     key_u32(&file, "unknown_token_id", 6);
     key_bool(&file, "add_bos_token", true);
     assert_true(load(&file, &t, &f));
-    expect_bytes(t, "abc", 3, (struct encode_options){.add_special = true}, bpe, "<bos>|ab|<x y>");
+    expect_bytes(t, "abcba", 5, (struct encode_options){.add_special = true}, bpe,
+                 "<bos>|ab|<x y>|b|a");
     tokenizer_free(t);
 
     /* Llama 3 takes whole words, whatever the merges, and begins with BOS. */
     bpe_file(&file, "llama-bpe");
     key_u32(&file, "bos_token_id", 0);
     assert_true(load(&file, &t, &f));
-    expect_bytes(t, "ab a", 4, (struct encode_options){.add_special = true}, bpe,
-                 "<bos>|ab|" S "a");
+    expect_bytes(t, "ba ba", 5, (struct encode_options){.add_special = true}, bpe,
+                 "<bos>|ba|" S "|b|a");
     tokenizer_free(t);
 
     /* A file of GPT-2 itself need not say how it cuts. */
@@ -316,7 +318,7 @@ static void byte_bpe_refused(void **state)
     (void)state;
     static const char *const bad[][2] = {{"a b", "ab a"}, {"a", NULL},  {"ab", NULL},
                                          {" a", NULL},    {"a ", NULL}, {"c b", NULL},
-                                         {"b c", NULL},   {"b a", NULL}};
+                                         {"b c", NULL},   {"b b", NULL}};
     static const char *const sentences[] = {
         "merge 1 is 'ab a', but the vocabulary has no token for its result",
         "merge 0 is 'a', but a merge is two tokens with a space between them",
@@ -325,7 +327,7 @@ static void byte_bpe_refused(void **state)
         "merge 0 is 'a ', but a merge",
         "merge 0 is 'c b', but the vocabulary has no token for its first part",
         "merge 0 is 'b c', but the vocabulary has no token for its second part",
-        "merge 0 is 'b a', but the vocabulary has no token for its result"};
+        "merge 0 is 'b b', but the vocabulary has no token for its result"};
     struct file file;
     for (size_t i = 0; i < COUNT(bad); i++) {
         begin(&file);
@@ -346,14 +348,47 @@ static void byte_bpe_refused(void **state)
     bpe_file(&file, NULL);
     expect_refused(&file, "tokenizer.ggml.pre does not say how texts are cut into words");
     bpe_file(&file, "qwen2");
-    key_u32(&file, "eos_token_id", 8);
+    key_u32(&file, "eos_token_id", 9);
     expect_refused(&file, "tokenizer.ggml.eos_token_id");
+}
+
+/* What is a word to each family, with '|' between them. */
+static void words(void **state)
+{
+    (void)state;
+    static const struct {
+        enum word_cut cut;
+        const char *text, *words;
+    } list[] = {
+        {WORD_CUT_GPT2, "It'Sx isn't  12a34 ;; \n x", "It|'|Sx| isn|'t| | 12|a|34| ;;| \n| x"},
+        {WORD_CUT_LLAMA_BPE, "It'Sx isn't  12345 ;;\n\n x",
+         "It|'S|x| isn|'t| | |123|45| ;;\n\n| x"},
+        {WORD_CUT_QWEN2, "It'Sx isn't  12 (a\n \n x", "It|'S|x| isn|'t| | |1|2| (|a|\n \n| x"},
+        {WORD_CUT_SMOLLM, "It'Sx isn't  12a ;;  \n", "It|'|Sx| isn|'t|  |1|2|a| ;;|  \n"},
+    };
+    for (size_t i = 0; i < COUNT(list); i++) {
+        struct word_cutter *cutter;
+        struct word_cutting cutting;
+        size_t begin, end;
+        char got[128] = "";
+        assert_true(word_cutter_create(&cutter, list[i].cut, NULL));
+        assert_true(word_cutting_begin(&cutting, cutter, list[i].text, strlen(list[i].text), NULL));
+        while (word_cutting_next(&cutting, &begin, &end)) {
+            if (begin > 0)
+                strcat(got, "|");
+            strncat(got, list[i].text + begin, end - begin);
+        }
+        assert_string_equal(got, list[i].words);
+        word_cutting_end(&cutting);
+        word_cutter_free(cutter);
+    }
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sentencepiece), cmocka_unit_test(wordpiece),
-                                       cmocka_unit_test(refused), cmocka_unit_test(byte_bpe),
-                                       cmocka_unit_test(byte_bpe_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sentencepiece),    cmocka_unit_test(wordpiece),
+        cmocka_unit_test(refused),          cmocka_unit_test(byte_bpe),
+        cmocka_unit_test(byte_bpe_refused), cmocka_unit_test(words)};
     return cmocka_run_group_tests_name("tokenizer_gguf", tests, NULL, NULL);
 }

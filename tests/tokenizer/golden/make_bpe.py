@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the byte-level BPE vocabularies bpe-<cut>.gguf and bpe-ids.txt: what Hugging Face's `tokenizers` makes of the
+"""Write the byte-level BPE vocabularies bpe-<cut>.gguf and bpe-<cut>.json, and bpe-ids.txt: what Hugging Face's `tokenizers` makes of the
 texts of make_lines.py with them, as a hash for every 20 of them.
 
     make_bpe.py [GPT2_DIR LLAMA3_MODEL QWEN_TIKTOKEN MODELS_DIR]   (needs the Python packages tokenizers and gguf)
@@ -180,6 +180,9 @@ def main():
     for cut in ("gpt-2", "llama-bpe", "qwen2", "smollm"):
         hf = train(cut, lines)
         write(hf, cut, os.path.join(HERE, "bpe-%s.gguf" % cut), "<bos>" if cut == "llama-bpe" else None)
+        with open(os.path.join(HERE, "bpe-%s.json" % cut), "w", encoding="utf-8") as f:
+            json.dump(json.loads(hf.to_str()), f, ensure_ascii=False, separators=(",", ":"))
+            f.write("\n")
         columns += [column(hf, lines, False), column(hf, lines, True)]
     out = os.path.join(HERE, "bpe-ids.txt")
     if len(sys.argv) > 1:

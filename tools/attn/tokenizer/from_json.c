@@ -1,23 +1,18 @@
-/* A WordPiece vocabulary out of a Hugging Face tokenizer.json. What the file may ask for and this
- * tokenizer does not do is refused by name, never passed over. Truncation and padding are passed over
- * on purpose: they are habits of a program, not rules of the model. */
+/* A vocabulary out of a Hugging Face tokenizer.json: the file, its tokens, and what is WordPiece's own; that
+ * of byte-level BPE is in from_json_bpe.c. What the file may ask for and this tokenizer does not do is
+ * refused by name, never passed over. Truncation and padding are passed over on purpose: they are habits of
+ * a program, not rules of the model. */
+#include "from_json.h"
+
 #include "../files/mapped_file.h"
 #include "tokenizer.h"
-#include "vocabulary.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct loaded {
-    struct vocabulary v;
-    struct text *tokens;
-    unsigned char *types;
-};
-
 /* ---- reading members ---- */
 
-static bool type_is(const json_t *object, const char *type)
+bool json_type_is(const json_t *object, const char *type)
 {
     const char *found = json_string_value(json_object_get(object, "type"));
     return found != NULL && strcmp(found, type) == 0;
@@ -36,8 +31,8 @@ static bool want_type(const json_t *root, const char *member, const char *type, 
 }
 
 /* A boolean that may be absent or null. */
-static bool read_bool(const json_t *object, const char *name, bool otherwise, bool *out,
-                      struct failure *f)
+bool json_read_bool(const json_t *object, const char *name, bool otherwise, bool *out,
+                    struct failure *f)
 {
     const json_t *value = json_object_get(object, name);
     *out = otherwise;
@@ -59,8 +54,8 @@ static bool id_fits(const json_t *value, size_t count)
 
 /* Put one string at its id. Ids must be 0 .. count - 1, each there once, except that an added token
  * repeats its entry in the vocabulary. */
-static bool place_token(struct loaded *l, const json_t *id, struct text string, unsigned char type,
-                        struct failure *f)
+static bool place_token(struct json_vocabulary *l, const json_t *id, struct text string,
+                        unsigned char type, struct failure *f)
 {
     char quoted[TEXT_QUOTED];
     if (!id_fits(id, l->v.count))
@@ -75,23 +70,36 @@ static bool place_token(struct loaded *l, const json_t *id, struct text string, 
     return true;
 }
 
-static bool place_added(struct loaded *l, const json_t *added, struct failure *f)
+/* White space around an added token is dropped or kept by lstrip and rstrip: to WordPiece it is all the same,
+ * white space never becomes a token. Normalised text is the text itself where nothing is normalised. */
+static bool check_added(const struct json_vocabulary *l, const json_t *added, struct text string,
+                        struct failure *f)
+{
+    static const char *const names[] = {"single_word", "normalized", "lstrip", "rstrip"};
+    bool bpe = l->v.kind == TOKENIZER_BYTE_BPE;
+    const bool allowed[] = {false, bpe && !l->v.compose, !bpe, !bpe};
+    char quoted[TEXT_QUOTED];
+    for (size_t i = 0; i < 4; i++) {
+        bool set;
+        if (!json_read_bool(added, names[i], false, &set, f))
+            return false;
+        if (set && !allowed[i])
+            return fail(f, "the added token %s has %s set, which is not supported",
+                        text_quote(string, quoted), names[i]);
+    }
+    return true;
+}
+
+static bool place_added(struct json_vocabulary *l, const json_t *added, struct failure *f)
 {
     const json_t *content = json_object_get(added, "content");
     if (!json_is_string(content))
         return fail(f, "an element of added_tokens has no content that is a string");
     struct text string = {json_string_value(content), json_string_length(content)};
-    bool special, single_word, normalized;
-    char quoted[TEXT_QUOTED];
-    if (!read_bool(added, "special", false, &special, f) ||
-        !read_bool(added, "single_word", false, &single_word, f) ||
-        !read_bool(added, "normalized", false, &normalized, f))
-        return false;
-    /* lstrip and rstrip change nothing here: white space never becomes a token. */
-    if (single_word || normalized)
-        return fail(f, "the added token %s has %s set, which is not supported",
-                    text_quote(string, quoted), single_word ? "single_word" : "normalized");
-    return place_token(l, json_object_get(added, "id"), string,
+    bool special;
+    return json_read_bool(added, "special", false, &special, f) &&
+           check_added(l, added, string, f) &&
+           place_token(l, json_object_get(added, "id"), string,
                        special ? TOKEN_CONTROL : TOKEN_USER_DEFINED, f);
 }
 
@@ -121,7 +129,7 @@ static bool count_tokens(const json_t *vocab, const json_t *added, size_t *count
     return true;
 }
 
-static bool read_tokens(const json_t *root, struct loaded *l, struct failure *f)
+bool json_read_tokens(const json_t *root, struct json_vocabulary *l, struct failure *f)
 {
     json_t *vocab = json_object_get(json_object_get(root, "model"), "vocab");
     const json_t *added = json_object_get(root, "added_tokens");
@@ -152,7 +160,7 @@ static bool read_tokens(const json_t *root, struct loaded *l, struct failure *f)
     return true;
 }
 
-static int32_t find_token(const struct loaded *l, const char *name)
+int32_t json_find_token(const struct json_vocabulary *l, const char *name)
 {
     for (size_t i = 0; name != NULL && i < l->v.count; i++)
         if (text_is(l->tokens[i], name))
@@ -160,10 +168,21 @@ static int32_t find_token(const struct loaded *l, const char *name)
     return -1;
 }
 
-static bool read_model(const json_t *root, struct loaded *l, struct failure *f)
+static bool want_model(const json_t *root, struct failure *f)
+{
+    const char *found = json_string_value(json_object_get(json_object_get(root, "model"), "type"));
+    if (found != NULL && strcmp(found, "WordPiece") == 0)
+        return true;
+    char quoted[TEXT_QUOTED] = "missing";
+    if (found != NULL)
+        text_quote((struct text){found, strlen(found)}, quoted);
+    return fail(f, "model.type is %s, but only 'WordPiece' and 'BPE' can be read", quoted);
+}
+
+static bool read_wordpiece(const json_t *root, struct json_vocabulary *l, struct failure *f)
 {
     const json_t *model = json_object_get(root, "model");
-    if (!want_type(root, "model", "WordPiece", f))
+    if (!want_model(root, f))
         return false;
     const char *prefix = json_string_value(json_object_get(model, "continuing_subword_prefix"));
     if (prefix != NULL && strcmp(prefix, "##") != 0)
@@ -175,47 +194,48 @@ static bool read_model(const json_t *root, struct loaded *l, struct failure *f)
         l->v.max_word = (size_t)json_integer_value(longest);
     }
     const char *unknown = json_string_value(json_object_get(model, "unk_token"));
-    return read_tokens(root, l, f) &&
-           ((l->v.unknown = find_token(l, unknown == NULL ? "[UNK]" : unknown)), true);
+    return json_read_tokens(root, l, f) &&
+           ((l->v.unknown = json_find_token(l, unknown == NULL ? "[UNK]" : unknown)), true);
 }
 
-static bool read_normalizer(const json_t *root, struct loaded *l, struct failure *f)
+static bool read_normalizer(const json_t *root, struct json_vocabulary *l, struct failure *f)
 {
     const json_t *n = json_object_get(root, "normalizer");
     return want_type(root, "normalizer", "BertNormalizer", f) &&
            want_type(root, "pre_tokenizer", "BertPreTokenizer", f) &&
-           read_bool(n, "clean_text", true, &l->v.clean_text, f) &&
-           read_bool(n, "handle_chinese_chars", true, &l->v.isolate_cjk, f) &&
-           read_bool(n, "lowercase", true, &l->v.lowercase, f) &&
-           read_bool(n, "strip_accents", l->v.lowercase, &l->v.strip_accents, f);
+           json_read_bool(n, "clean_text", true, &l->v.clean_text, f) &&
+           json_read_bool(n, "handle_chinese_chars", true, &l->v.isolate_cjk, f) &&
+           json_read_bool(n, "lowercase", true, &l->v.lowercase, f) &&
+           json_read_bool(n, "strip_accents", l->v.lowercase, &l->v.strip_accents, f);
 }
 
 /* The name in {"SpecialToken": {"id": name}}, element i of a template. */
-static const char *template_name(const json_t *single, size_t i)
+const char *json_template_name(const json_t *single, size_t i)
 {
     const json_t *token = json_object_get(json_array_get(single, i), "SpecialToken");
     return json_string_value(json_object_get(token, "id"));
 }
 
 /* What goes around a text: nothing, or one token before and one behind. */
-static bool read_post_processor(const json_t *root, struct loaded *l, struct failure *f)
+static bool read_wordpiece_post_processor(const json_t *root, struct json_vocabulary *l,
+                                          struct failure *f)
 {
     const json_t *post = json_object_get(root, "post_processor");
     if (post == NULL || json_is_null(post))
         return true;
     const char *first = NULL, *last = NULL;
-    if (type_is(post, "BertProcessing")) {
+    if (json_type_is(post, "BertProcessing")) {
         first = json_string_value(json_array_get(json_object_get(post, "cls"), 0));
         last = json_string_value(json_array_get(json_object_get(post, "sep"), 0));
-    } else if (type_is(post, "TemplateProcessing")) {
+    } else if (json_type_is(post, "TemplateProcessing")) {
         const json_t *single = json_object_get(post, "single");
-        if (json_array_size(single) == 3 && template_name(single, 1) == NULL) {
-            first = template_name(single, 0);
-            last = template_name(single, 2);
+        if (json_array_size(single) == 3 && json_template_name(single, 1) == NULL) {
+            first = json_template_name(single, 0);
+            last = json_template_name(single, 2);
         }
     }
-    l->v.first = l->v.bos = find_token(l, first);
-    l->v.last = l->v.sep = find_token(l, last);
+    l->v.first = l->v.bos = json_find_token(l, first);
+    l->v.last = l->v.sep = json_find_token(l, last);
     if (l->v.first < 0 || l->v.last < 0)
         return fail(f,
                     "post_processor is neither null, BertProcessing nor a TemplateProcessing that "
@@ -235,11 +255,17 @@ bool tokenizer_from_json(struct tokenizer **out, struct text json, struct failur
         return fail(f, "the file is not JSON: line %d: %s", error.line,
                     text_quote((struct text){error.text, strlen(error.text)}, quoted));
     }
-    struct loaded l = {.v = vocabulary_default(TOKENIZER_WORDPIECE)};
-    bool good = read_model(root, &l, f) && read_normalizer(root, &l, f) &&
-                read_post_processor(root, &l, f) && tokenizer_create(out, &l.v, f);
+    bool bpe = json_type_is(json_object_get(root, "model"), "BPE");
+    struct json_vocabulary l = {
+        .v = vocabulary_default(bpe ? TOKENIZER_BYTE_BPE : TOKENIZER_WORDPIECE)};
+    bool good = bpe ? json_read_byte_bpe(root, &l, f)
+                    : read_wordpiece(root, &l, f) && read_normalizer(root, &l, f) &&
+                          read_wordpiece_post_processor(root, &l, f);
+    good = good && tokenizer_create(out, &l.v, f);
     free(l.tokens);
     free(l.types);
+    free(l.merges);
+    free(l.merge_bytes);
     json_decref(root);
     return good;
 }

@@ -39,7 +39,8 @@ bool tokenizer_create(struct tokenizer **out, const struct vocabulary *vocabular
  * afterwards. */
 bool tokenizer_from_gguf(struct tokenizer **out, const struct gguf *gguf, struct failure *f);
 
-/* From a Hugging Face tokenizer.json whose model is WordPiece. Its truncation and padding are
+/* From a Hugging Face tokenizer.json whose model is WordPiece, or a BPE of bytes with one of the cuts of
+ * word_cut.h; the file does not say which token ends a text that such a model writes. Its truncation and padding are
  * ignored: what limits a text is the model's table of positions. */
 bool tokenizer_from_json(struct tokenizer **out, struct text json, struct failure *f);
 bool tokenizer_from_json_file(struct tokenizer **out, const char *path, struct failure *f);
