@@ -86,6 +86,7 @@ struct attn_cached_rows attn_cached_keys(const struct attn_plan *plan,
         .scales = at->scales,
         .group = plan->cache.group,
         .size = plan->problem.head_size,
+        .step = plan->cache.k_stride[2] * attn_dtype_bits(plan->cache.k_dtype) / 8,
         .count = count,
     };
 }
@@ -99,6 +100,7 @@ struct attn_cached_rows attn_cached_values(const struct attn_plan *plan,
         .scales = at->scales,
         .group = plan->cache.group,
         .size = plan->problem.head_size_v,
+        .step = plan->cache.v_stride[2] * attn_dtype_bits(plan->cache.v_dtype) / 8,
         .count = count,
     };
 }

@@ -150,6 +150,7 @@ struct attn_cached_rows {
     const float *const *scales; /* [count]: int4, the scales of its groups; else NULL */
     int64_t group;              /* int4: channels of a scale */
     int64_t size;               /* Dk or Dv, any */
+    int64_t step;               /* bytes from row to row within a page */
     int count;
 };
 

@@ -71,6 +71,36 @@ INLINE void widen_row(const struct attn_cached_rows *rows, int j, float *to, con
         to[i] = 0.0f;
 }
 
+enum {
+    FETCH_AHEAD = 8192, /* bytes between what is read and what is asked for */
+    FETCH_RUN = 4096, /* of a run of rows; what is behind them the machine has noticed by itself */
+};
+
+/* Whether the block's rows are more than one run. */
+INLINE bool rows_break(const struct attn_cached_rows *rows)
+{
+    const int last = rows->count - 1;
+    return rows->at[last] != (const char *)rows->at[0] + last * rows->step;
+}
+
+/* The machine fetches ahead what is read in the order of memory, but cannot know where a page continues: rows
+ * at the beginning of a run are asked for, some KB before [first, first + count) come to them. */
+INLINE void fetch_breaks(const struct attn_cached_rows *rows, int first, int count)
+{
+    const int64_t bytes =
+        rows->dtype == ATTN_INT4 ? rows->size / 2 : rows->size * attn_dtype_size(rows->dtype);
+    const int ahead = (int)(FETCH_AHEAD / bytes) + 1, run = (int)(FETCH_RUN / bytes) + 1;
+    int j = first == 0 ? 1 : first + ahead;
+    for (; j < first + ahead + count && j < rows->count; j++) {
+        const int back = j < run ? j : run;
+        const char *row = rows->at[j];
+        if (row == (const char *)rows->at[j - back] + back * rows->step)
+            continue;
+        for (int64_t byte = 0; byte < bytes; byte += 64)
+            __builtin_prefetch(row + byte, 0, 3);
+    }
+}
+
 /* Whether kernels can take these rows as they are. */
 INLINE bool rows_are_whole(const struct attn_cached_rows *rows)
 {

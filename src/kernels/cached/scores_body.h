@@ -134,10 +134,13 @@ INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const i
 {
     const struct attn_cached_rows *keys = &call->keys;
     const int64_t size = (keys->size + LANES - 1) / LANES * LANES;
+    const bool broken = rows_break(keys);
     for (int key = 0; key < keys->count; key += step) {
         const int count = keys->count - key < step ? keys->count - key : step;
         const void *widened[LANES > (int)IN_PLACE_KEYS ? LANES : (int)IN_PLACE_KEYS];
         const void *const *at = keys->at + key;
+        if (broken)
+            fetch_breaks(keys, key, count);
         if (wide) {
             widen_rows(keys, key, count, size, call->wide);
             for (int k = 0; k < count; k++)
@@ -151,7 +154,9 @@ INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const i
             four_by_four(call->queries + row * size, at, count, size,
                          call->scores + (int64_t)row * ATTN_SCORE_STRIDE + key, false, dtype);
 #endif
-        if (rows == 1 || rows == 2)
+        if ((rows == 1 || rows == 2) && size == 128) /* the query stays in registers */
+            plain_keys(call->queries, at, count, 128, call->scores + key, rows, dtype);
+        else if (rows == 1 || rows == 2)
             plain_keys(call->queries, at, count, size, call->scores + key, rows, dtype);
         else if (rows == 0)
             quad_keys(call, at, count, size, call->scores + key, dtype);

@@ -97,7 +97,8 @@ INLINE void cached_values_as(const struct attn_cached_values_call *call, const b
     const int64_t fit = STEP_BYTES / (size * attn_dtype_size(dtype)) / 4 * 4;
     const bool in_order = call->rows <= 2 && !wide;
     const int most = fit < 4 ? 4 : fit > ATTN_CACHED_WIDE ? ATTN_CACHED_WIDE : (int)fit;
-    const int each = in_order ? values->count : most;
+    const bool broken = rows_break(values);
+    const int each = !in_order ? most : broken ? ATTN_CACHED_WIDE : values->count;
     for (int first = 0; first < values->count; first += each) {
         const int count = values->count - first < each ? values->count - first : each;
         const void *widened[ATTN_CACHED_WIDE];
@@ -107,6 +108,8 @@ INLINE void cached_values_as(const struct attn_cached_values_call *call, const b
                                    .output = call->output,
                                    .stride = call->stride,
                                    .size = size};
+        if (broken)
+            fetch_breaks(values, first, count);
         if (wide) {
             widen_rows(values, first, count, size, call->wide);
             for (int j = 0; j < count; j++)
