@@ -27,10 +27,11 @@ static void store_quantised(struct stored *s, struct random *random, int j)
     float *scales = numbers(random, (size_t)(size / group), 1);
     for (int64_t d = 0; d < size; d++) {
         const int64_t in_group = d % group, byte = d / group * (group / 2) + in_group % (group / 2);
-        const uint8_t stored = (uint8_t)(q[d] + 8);
-        bytes[byte] = in_group < group / 2
-                          ? stored
-                          : (uint8_t)(bytes[byte] | stored << 4); /* the low half comes first */
+        const unsigned stored = (unsigned)(q[d] + 8);
+        if (in_group < group / 2) /* the low half comes first */
+            bytes[byte] = (uint8_t)stored;
+        else
+            bytes[byte] = (uint8_t)(bytes[byte] | stored << 4);
         s->value[j][d] *= (double)scales[d / group];
     }
     s->at[j] = bytes;
