@@ -421,7 +421,7 @@ static void multiply_packed(const struct attn_block *block, const struct attn_ru
         .seen = block->marked ? block->seen : NULL,
         .scores = scratch->scores,
     };
-    if (place->packing == ATTN_PACK_IN_TASK)
+    if (place->packing == ATTN_PACK_IN_TASK && !plan->cached)
         ask_for_next(&call, block, run, place);
     plan->kernels->scores(&call);
 }

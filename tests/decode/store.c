@@ -364,6 +364,9 @@ void laid_use(const struct laid *laid, struct attention_case *c)
     c->args.cache = &laid->view;
     c->problem.total_keys = 0;
     c->args.k = c->args.v = NULL;
+    /* ignored, whatever they say */
+    c->problem.k = c->problem.v =
+        (attn_layout){(attn_dtype)77, {INT64_MAX, INT64_MIN, INT64_MAX / 3, 5}};
     c->args.key_lengths = NULL;
     c->args.cu_seqlens_k = NULL;
 }
