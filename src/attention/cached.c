@@ -77,32 +77,33 @@ void attn_cached_find_values(const struct attn_run_state *run, const struct attn
     find(run, place, &side, begin, count, to);
 }
 
-struct attn_cached_rows attn_cached_keys(const struct attn_plan *plan,
-                                         const struct attn_cached_addresses *at, int count)
+static struct attn_cached_rows rows_of(const struct attn_plan *plan, attn_dtype dtype,
+                                       const int64_t stride[3], int64_t size,
+                                       const struct attn_cached_addresses *at, int count)
 {
     return (struct attn_cached_rows){
-        .dtype = plan->cache.k_dtype,
+        .dtype = dtype,
         .at = at->at,
         .scales = at->scales,
         .group = plan->cache.group,
-        .size = plan->problem.head_size,
-        .step = plan->cache.k_stride[2] * attn_dtype_bits(plan->cache.k_dtype) / 8,
+        .size = size,
+        .step = stride[2] * attn_dtype_bits(dtype) / 8,
         .count = count,
     };
+}
+
+struct attn_cached_rows attn_cached_keys(const struct attn_plan *plan,
+                                         const struct attn_cached_addresses *at, int count)
+{
+    return rows_of(plan, plan->cache.k_dtype, plan->cache.k_stride, plan->problem.head_size, at,
+                   count);
 }
 
 struct attn_cached_rows attn_cached_values(const struct attn_plan *plan,
                                            const struct attn_cached_addresses *at, int count)
 {
-    return (struct attn_cached_rows){
-        .dtype = plan->cache.v_dtype,
-        .at = at->at,
-        .scales = at->scales,
-        .group = plan->cache.group,
-        .size = plan->problem.head_size_v,
-        .step = plan->cache.v_stride[2] * attn_dtype_bits(plan->cache.v_dtype) / 8,
-        .count = count,
-    };
+    return rows_of(plan, plan->cache.v_dtype, plan->cache.v_stride, plan->problem.head_size_v, at,
+                   count);
 }
 
 /* int8 comes out of the kernel without its scale. */

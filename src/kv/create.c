@@ -26,7 +26,7 @@ void attn_kv_scratch_carve(struct attn_kv_scratch *scratch, struct attn_arena *a
 static void *take_rows(struct attn_arena *arena, attn_dtype dtype, int64_t group, int64_t rows,
                        int64_t size, float **scale)
 {
-    const int64_t scales = dtype == ATTN_INT8 ? 1 : dtype == ATTN_INT4 ? size / group : 0;
+    const int64_t scales = attn_kv_row_scales(dtype, group, size);
     *scale = attn_arena_take(arena, (size_t)(rows * scales), sizeof(float));
     const bool nibbles = dtype == ATTN_INT4;
     return attn_arena_take(arena, (size_t)(rows * (nibbles ? size / 2 : size)),

@@ -14,6 +14,12 @@ static inline bool attn_kv_is_quantised(attn_dtype dtype)
     return dtype == ATTN_INT8 || dtype == ATTN_INT4;
 }
 
+/* Scales of a row of `size` elements. */
+static inline int64_t attn_kv_row_scales(attn_dtype dtype, int64_t group, int64_t size)
+{
+    return dtype == ATTN_INT8 ? 1 : dtype == ATTN_INT4 ? size / group : 0;
+}
+
 /* `name` is put before the fields: "problem.cache". Shapes are checked already. Errors: NULL, STRUCT_SIZE,
  * SHAPE, STRIDE, DTYPE, VALUE. */
 attn_status attn_kv_layout_check(const char *name, const attn_kv_layout *layout,

@@ -30,11 +30,6 @@ void attn_kv_pool_release(struct attn_kv_pool *pool, int32_t page)
 
 /* ---- the arrays that pages are in: keys, values, their scales ---- */
 
-static int64_t scales_of(attn_dtype dtype, int64_t group, int64_t size)
-{
-    return dtype == ATTN_INT8 ? 1 : dtype == ATTN_INT4 ? size / group : 0;
-}
-
 void attn_kv_arrays(const struct attn_kv_store *store, struct attn_kv_array arrays[ATTN_KV_ARRAYS])
 {
     const attn_kv_layout *l = &store->layout;
@@ -45,9 +40,10 @@ void attn_kv_arrays(const struct attn_kv_store *store, struct attn_kv_array arra
     arrays[1] = (struct attn_kv_array){pool->v, l->v_stride, attn_dtype_bits(l->v_dtype),
                                        shape->head_size_v};
     arrays[2] = (struct attn_kv_array){(char *)pool->k_scale, l->k_scale_stride, 32,
-                                       scales_of(l->k_dtype, l->group, shape->head_size)};
-    arrays[3] = (struct attn_kv_array){(char *)pool->v_scale, l->v_scale_stride, 32,
-                                       scales_of(l->v_dtype, l->group, shape->head_size_v)};
+                                       attn_kv_row_scales(l->k_dtype, l->group, shape->head_size)};
+    arrays[3] =
+        (struct attn_kv_array){(char *)pool->v_scale, l->v_scale_stride, 32,
+                               attn_kv_row_scales(l->v_dtype, l->group, shape->head_size_v)};
 }
 
 uint64_t attn_kv_page_bytes(const struct attn_kv_store *store)

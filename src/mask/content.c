@@ -5,21 +5,19 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/soon.h"
 
 static enum attn_tile tile_of(struct attn_verdict v)
 {
     return v.all ? ATTN_TILE_FULL : v.any ? ATTN_TILE_PARTIAL : ATTN_TILE_SKIP;
 }
 
-enum { ROWS_AHEAD = 8, CACHE_LINE = 64 };
-
-/* Rows lie far apart, and no hardware foresees the next one: ask for what stands some rows below `row`.
- * Past the last row there is nothing, and asking does no harm. */
-static void read_soon(const void *row, int64_t stride, int64_t bytes)
+/* Rows lie far apart, and no hardware foresees the next one: ask for what stands some rows below `row`, or, past
+ * the last row, for nothing. */
+static void ask_below(const void *row, int64_t stride, int64_t bytes)
 {
-    const uintptr_t soon = (uintptr_t)row + (uintptr_t)(ROWS_AHEAD * stride);
-    for (int64_t at = 0; at < bytes; at += CACHE_LINE)
-        __builtin_prefetch((const void *)(soon + (uintptr_t)at), 0, 2);
+    enum { ROWS_AHEAD = 8 };
+    attn_read_soon((uintptr_t)row + (uintptr_t)(ROWS_AHEAD * stride), bytes);
 }
 
 static bool bit_of(const uint8_t *row, int64_t key)
@@ -62,7 +60,7 @@ static enum attn_tile bias_tile(const struct attn_content *c, int64_t row_begin,
     struct attn_verdict tile = {false, true};
     for (int64_t row = row_begin; row < row_end && (tile.all || !tile.any); row++) {
         const char *at = (const char *)c->bias + (row * c->bias_stride + key_begin) * size;
-        read_soon(at, c->bias_stride * size, (key_end - key_begin) * size);
+        ask_below(at, c->bias_stride * size, (key_end - key_begin) * size);
         struct attn_verdict v = c->loops->look_at_bias(at, c->bias_dtype, key_end - key_begin);
         tile.any |= v.any;
         tile.all &= v.all;
@@ -194,7 +192,7 @@ void attn_content_row(const struct attn_content *content, int64_t row, int64_t k
     if (content->mask) {
         const uint8_t *mask = content->mask + row * content->mask_stride;
         if (content->kind == ATTN_MASK_BYTES) {
-            read_soon(mask + key_begin, content->mask_stride, keys);
+            ask_below(mask + key_begin, content->mask_stride, keys);
             content->loops->hide_by_bytes(visible, mask + key_begin, keys);
         } else {
             bits_row(mask, key_begin, keys, visible);

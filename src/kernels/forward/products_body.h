@@ -1,5 +1,6 @@
 /* The two products of a block: scores = queries keys^T, output += weights values. In both the panel is the
  * outer loop: it stays in the first-level cache while the groups of rows go by. */
+#include "base/soon.h"
 #include "kernels/forward/in_place_body.h"
 #include "kernels/forward/tile_body.h"
 
@@ -28,12 +29,11 @@ INLINE void scores_group(const struct attn_scores_call *call, int vector, int gr
         scores_tile(call, vector, group, width, TILE_STEP);
 }
 
-/* The next `rows` rows of what is wanted soon, into the second-level cache. */
-INLINE void read_soon(struct attn_soon *soon, int rows)
+/* The next `rows` rows of what is wanted soon. */
+INLINE void ask_for_rows(struct attn_soon *soon, int rows)
 {
     for (; rows > 0 && soon->rows > 0; rows--, soon->rows--, soon->at += soon->stride)
-        for (int64_t byte = 0; byte < soon->row_bytes; byte += 64)
-            __builtin_prefetch(soon->at + byte, 0, 2);
+        attn_read_soon((uintptr_t)soon->at, soon->row_bytes);
 }
 
 static void scores(const struct attn_scores_call *call)
@@ -43,8 +43,8 @@ static void scores(const struct attn_scores_call *call)
     const int rows_soon = tiles > 0 ? (soon[0].rows + tiles - 1) / tiles : 0; /* for each tile */
     for (int vector = 0; vector < call->vectors; vector += 2)
         for (int group = 0, rows = call->rows; rows > 0; group++, rows -= ROWS) {
-            read_soon(&soon[0], rows_soon);
-            read_soon(&soon[1], rows_soon);
+            ask_for_rows(&soon[0], rows_soon);
+            ask_for_rows(&soon[1], rows_soon);
             int first = call->vector_first[group], last = call->vector_last[group];
             if (call->seen && !(call->seen[group] >> vector / 2 & 1))
                 continue;
