@@ -46,6 +46,10 @@ static void pack_queries_quads(const void *from, attn_dtype dtype, int64_t strid
 
 INLINE vf quad_of_key(const char *key, int64_t t, const attn_dtype dtype)
 {
+#if ATTN_VECTOR_BYTES == 32 && defined(__AVX2__) /* GCC 12 loads, then shuffles between halves */
+    if (dtype == ATTN_F32)
+        return (vf)_mm256_broadcast_ps((const __m128 *)(const void *)(key + 16 * t));
+#endif
 #ifdef ATTN_BF16_PAIRS
     (void)dtype;
     v4 quad = *(const v4_bytes *)(key + 16 * t);
