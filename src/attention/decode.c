@@ -310,10 +310,11 @@ void attn_task_decode(void *argument, int64_t index, int worker)
     const attn_problem *p = &plan->problem;
     const int64_t tiles = attn_decode_tiles(plan, attn_decoded_queries(plan, run->args->queries));
     const int64_t chunks = attn_key_chunks(plan, run->key_blocks);
-    const int64_t chunk = index % chunks, part = index / chunks % tiles;
-    const int64_t pair = index / chunks / tiles;
-    const int64_t batch = pair / p->kv_heads, group = p->heads / p->kv_heads;
-    struct attn_place place = attn_run_sequence(run, batch, pair % p->kv_heads * group);
+    /* Heads of one chunk follow each other: they share pages. */
+    const int64_t kv_head = index % p->kv_heads, part = index / p->kv_heads % tiles;
+    const int64_t chunk = index / p->kv_heads / tiles % chunks;
+    const int64_t batch = index / p->kv_heads / tiles / chunks, group = p->heads / p->kv_heads;
+    struct attn_place place = attn_run_sequence(run, batch, kv_head * group);
     const int64_t own_chunks = attn_key_chunks(plan, place.key_blocks);
     if (place.packing != ATTN_PACK_NOTHING || place.queries == 0 || chunk >= own_chunks)
         return;
