@@ -6,7 +6,11 @@
  * first-level cache for the other rows. */
 #include "kernels/cached/rows_body.h"
 
-enum { STEP_BYTES = 16384 };
+enum {
+    STEP_BYTES = 16384,
+    /* more rows than that would widen an element again and again: it is widened once, into the first-level cache */
+    WIDEN_ROWS = LANES == 16 ? ATTN_CACHED_ROWS : 2,
+};
 
 struct values_step {
     const float *weights; /* of the first row and key */
@@ -69,10 +73,10 @@ INLINE void cached_channels(const struct values_step *step, const int rows, cons
 }
 
 /* Two rows first, who read values in the order of memory; the others, who find them near, by fours. */
-INLINE void cached_step(struct values_step step, int rows, const attn_dtype dtype)
+INLINE void cached_step(struct values_step step, int rows, const bool wide, const attn_dtype dtype)
 {
     const bool many = LANES == 16; /* 32 registers, not 16 */
-    for (bool first = true; rows > 0; first = false) {
+    for (bool first = !wide; rows > 0; first = false) {
         int done = 1;
         if (rows >= 4 && !first) {
             cached_channels(&step, 4, many ? 4 : 2, dtype);
@@ -116,16 +120,16 @@ INLINE void cached_values_as(const struct attn_cached_values_call *call, const b
                 widened[j] = call->wide + j * size;
             step.values = widened;
         }
-        cached_step(step, call->rows, dtype);
+        cached_step(step, call->rows, wide, dtype);
     }
 }
 
 static void cached_values(const struct attn_cached_values_call *call)
 {
-    if (!rows_are_whole(&call->values))
-        cached_values_as(call, true, ATTN_F32);
-    else if (call->values.dtype == ATTN_F32)
+    if (call->values.dtype == ATTN_F32 && rows_are_whole(&call->values))
         cached_values_as(call, false, ATTN_F32);
+    else if (call->rows > WIDEN_ROWS || !rows_are_whole(&call->values))
+        cached_values_as(call, true, ATTN_F32);
     else if (call->values.dtype == ATTN_BF16)
         cached_values_as(call, false, ATTN_BF16);
     else if (call->values.dtype == ATTN_F16)
