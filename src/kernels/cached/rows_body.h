@@ -73,6 +73,7 @@ INLINE void widen_row(const struct attn_cached_rows *rows, int j, float *to, con
 
 enum {
     FETCH_AHEAD = 8192, /* bytes between what is read and what is asked for */
+    TOUCH_AHEAD = 4,    /* rows */
     FETCH_RUN = 4096, /* of a run of rows; what is behind them the machine has noticed by itself */
 };
 
@@ -99,6 +100,16 @@ INLINE void fetch_breaks(const struct attn_cached_rows *rows, int first, int cou
         for (int64_t byte = 0; byte < bytes; byte += 64)
             __builtin_prefetch(row + byte, 0, 3);
     }
+}
+
+/* Tiles of more rows than two read several keys, or parts of values, side by side, in which the machine sees no
+ * order of memory to fetch ahead by. So a byte of every line is read in that order, a few rows before. */
+INLINE void touch_rows(const struct attn_cached_rows *rows, int first, int count)
+{
+    const int64_t bytes = rows->size * attn_dtype_size(rows->dtype);
+    for (int j = first + TOUCH_AHEAD; j < first + TOUCH_AHEAD + count && j < rows->count; j++)
+        for (int64_t byte = 0; byte < bytes; byte += 64)
+            (void)*((const volatile char *)rows->at[j] + byte);
 }
 
 /* Whether kernels can take these rows as they are. */

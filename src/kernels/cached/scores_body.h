@@ -139,7 +139,9 @@ INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const i
         const int count = keys->count - key < step ? keys->count - key : step;
         const void *widened[LANES > (int)IN_PLACE_KEYS ? LANES : (int)IN_PLACE_KEYS];
         const void *const *at = keys->at + key;
-        if (broken)
+        if (rows == 0 && !wide)
+            touch_rows(keys, key, count);
+        else if (broken)
             fetch_breaks(keys, key, count);
         if (wide) {
             widen_rows(keys, key, count, size, call->wide);

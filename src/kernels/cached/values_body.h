@@ -112,7 +112,9 @@ INLINE void cached_values_as(const struct attn_cached_values_call *call, const b
                                    .output = call->output,
                                    .stride = call->stride,
                                    .size = size};
-        if (broken)
+        if (LANES != 16 && call->rows > 2 && !wide)
+            touch_rows(values, first, count);
+        else if (broken)
             fetch_breaks(values, first, count);
         if (wide) {
             widen_rows(values, first, count, size, call->wide);
