@@ -68,11 +68,9 @@ static int64_t random_page_size(struct random *random)
     return sizes[random_between(random, 0, 11)];
 }
 
-/* What a plan over a cache refuses: a rotary embedding, and promises; a limit is drawn anew for it. */
+/* What a plan over a cache refuses: promises; a limit is drawn anew for it. */
 static void take_back(struct attention_case *c)
 {
-    c->problem.rotary = NULL;
-    c->args.query_positions = c->args.key_positions = NULL;
     c->problem.workspace_limit = 0;
     c->problem.workspace_threads = 0;
     if (c->problem.scores && c->problem.scores->constant) {
