@@ -1,7 +1,8 @@
 /* Chunks of a cache that several sequences of a run share: the same slots of the same pages, as after
  * attn_kv_fork. One task then decodes the chunk for all of them, block by block, so that keys and values
- * come from memory once. Each sequence keeps its own rows, masks and sums, and kernels are called for one
- * sequence at a time, so no bit of a result tells whether anything was shared. */
+ * come from memory once, and are widened once. Each sequence keeps its own rows, masks and sums, and a
+ * row's sums are made in the order that its own sequence's number of rows chooses, so no bit of a result
+ * tells whether anything was shared. */
 #ifndef ATTN_ATTENTION_CASCADE_H
 #define ATTN_ATTENTION_CASCADE_H
 

@@ -2,8 +2,8 @@
  * every query head that reads it: the rows of all these heads stand together, so keys and values are read
  * once. A sequence of one chunk is finished at once; others leave what is known of each row after each
  * chunk, and a second launch merges them in the order of the keys (attention/chunks.c). Where sequences share
- * the chunk (attention/cascade.h), one task takes it for all of them: each is a tile of its own, and a block
- * is near when the second tile comes to it.
+ * the chunk (attention/cascade.h), one task takes it for all of them: each is a tile of its own, and tiles of as
+ * many rows are multiplied together.
  *
  * A block goes the way it does in forward.c, head by head where masks and statistics are meant and all
  * heads together in the two products, which take an address for every key: nothing here depends on pages,
@@ -38,7 +38,8 @@ struct tile {
     struct attn_cached_addresses keys, values;
 };
 
-/* All tiles that a task has: of one sequence, or of those that share the chunk. */
+/* All tiles that a task has: of one sequence, or of those that share the chunk. Neighbours of as many rows are
+ * multiplied together, in sums as each would have them alone. */
 struct tiles {
     struct attn_scratch scratch; /* the worker's */
     struct tile tile[ATTN_CASCADE_MOST];
@@ -124,7 +125,6 @@ static void begin_tile(struct tile *tile, struct attn_scratch *worker, int64_t f
     }
     tile->keys = (struct attn_cached_addresses){d->keys, d->key_scales, d->key_factors};
     tile->values = (struct attn_cached_addresses){d->values, d->value_scales, d->value_factors};
-    plan->kernels->cached_queries(d->rows, tile->rows, plan->cached_size, d->queries);
     attn_rows_begin(run, &tile->scratch, tile->rows);
     memset(d->output, 0, (size_t)tile->rows * (size_t)plan->output_size * sizeof(float));
 }
@@ -223,24 +223,39 @@ static void set_apart(struct tile *tile, int j)
         d->value_scales[j] = d->zeros;
 }
 
-/* Values were found; some of their addresses may be those of zeros afterwards, unless all are seen. */
-static void add_values(struct tile *tile, int keys)
+/* How many tiles from `first` on take the values as they are, for all their rows see all keys; else one, with
+ * poisoned values set apart. */
+static int tiles_to_add(struct tiles *tiles, int first, int keys)
+{
+    struct tile *tile = &tiles->tile[first];
+    const struct attn_plan *plan = tile->run->plan;
+    int count = 0;
+    while (first + count < tiles->count && tile[count].seen && tile[count].all_seen)
+        count++;
+    if (count > 0)
+        return count;
+    memset(tile->scratch.decode.zeros, 0, (size_t)plan->output_size * sizeof(float));
+    for (int j = 0; j < keys; j++)
+        if (poisoned(plan, &tile->scratch.decode, j))
+            set_apart(tile, j);
+    return 1;
+}
+
+/* Values that were found, to the rows of `count` tiles from `tile` on. */
+static void add_values(const struct tile *tile, int count, int keys)
 {
     const struct attn_plan *plan = tile->run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
-    if (!tile->all_seen) {
-        memset(d->zeros, 0, (size_t)plan->output_size * sizeof(float));
-        for (int j = 0; j < keys; j++)
-            if (poisoned(plan, d, j))
-                set_apart(tile, j);
-    }
-    for (int row = 0; row < tile->rows && plan->cache.v_dtype == ATTN_INT8; row++)
+    int rows = 0;
+    for (int i = 0; i < count; i++)
+        rows += tile[i].rows;
+    for (int row = 0; row < rows && plan->cache.v_dtype == ATTN_INT8; row++)
         plan->kernels->multiply_row(tile->scratch.scores + (int64_t)row * ATTN_SCORE_STRIDE,
                                     d->value_factors, keys);
     const struct attn_cached_values_call call = {
         .values = attn_cached_values(plan, &tile->values, keys),
         .weights = tile->scratch.scores,
-        .rows = tile->rows,
+        .rows = rows,
         .wide = d->wide,
         .output = d->output,
         .stride = plan->output_size,
@@ -260,7 +275,18 @@ static struct attn_cached_rows find_keys(struct tiles *tiles, int64_t begin, int
     return attn_cached_keys(run->plan, &first->keys, keys);
 }
 
-static void multiply_keys(struct tile *tile, const struct attn_cached_rows *keys)
+/* How many tiles from `first` on are multiplied together. */
+static int alike(const struct tiles *tiles, int first)
+{
+    int count = 1;
+    while (first + count < tiles->count &&
+           tiles->tile[first + count].rows == tiles->tile[first].rows)
+        count++;
+    return count;
+}
+
+/* Products of `count` tiles of as many rows, from `tile` on. */
+static void multiply_keys(const struct tile *tile, int count, const struct attn_cached_rows *keys)
 {
     const struct attn_plan *plan = tile->run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
@@ -268,8 +294,9 @@ static void multiply_keys(struct tile *tile, const struct attn_cached_rows *keys
     const struct attn_cached_scores_call call = {
         .keys = *keys,
         .queries = d->queries,
+        .like = tile->rows,
         .factors = scaled ? d->key_factors : NULL,
-        .rows = tile->rows,
+        .rows = count * tile->rows,
         .wide = d->wide,
         .scores = tile->scratch.scores,
     };
@@ -308,6 +335,24 @@ static void weigh_tile(struct tile *tile, int keys)
     }
 }
 
+/* Values of the block to all tiles that see some of it. */
+static void add_block(struct tiles *tiles, int64_t begin, int keys)
+{
+    const struct tile *first = &tiles->tile[0];
+    bool found = false;
+    for (int i = 0, count = 0; i < tiles->count; i += count) {
+        struct tile *tile = &tiles->tile[i];
+        count = 1;
+        if (!tile->seen)
+            continue;
+        if (!found)
+            attn_cached_find_values(tile->run, &first->heads[0].place, begin, keys, &first->values);
+        count = tiles_to_add(tiles, i, keys);
+        add_values(tile, count, keys);
+        found = tile->all_seen; /* else some addresses may be those of zeros now */
+    }
+}
+
 static void decode_block(struct tiles *tiles, int64_t key_block)
 {
     const struct attn_run_state *run = tiles->tile[0].run;
@@ -322,21 +367,15 @@ static void decode_block(struct tiles *tiles, int64_t key_block)
     const int keys = first->heads[0].block.keys;
     const int64_t begin = first->heads[0].block.key_begin;
     const struct attn_cached_rows rows = find_keys(tiles, begin, keys);
-    for (int i = 0; i < tiles->count; i++)
-        if (tiles->tile[i].seen) {
-            multiply_keys(&tiles->tile[i], &rows);
-            weigh_tile(&tiles->tile[i], keys);
-        }
-    bool found = false;
-    for (int i = 0; run->args->o && i < tiles->count; i++) {
-        struct tile *tile = &tiles->tile[i];
-        if (!tile->seen)
-            continue;
-        if (!found)
-            attn_cached_find_values(run, &first->heads[0].place, begin, keys, &first->values);
-        add_values(tile, keys);
-        found = tile->all_seen;
+    for (int i = 0, count = 0; i < tiles->count; i += count) {
+        count = alike(tiles, i);
+        multiply_keys(&tiles->tile[i], count, &rows);
     }
+    for (int i = 0; i < tiles->count; i++)
+        if (tiles->tile[i].seen)
+            weigh_tile(&tiles->tile[i], keys);
+    if (run->args->o)
+        add_block(tiles, begin, keys);
 }
 
 /* The only chunk: rows are finished from where they are. */
@@ -389,6 +428,18 @@ static void add_tile(struct tiles *tiles, const struct attn_run_state *run, int6
     begin_tile(tile, &tiles->scratch, first_head);
 }
 
+/* Queries as the kernels take them. */
+static void lay_queries(struct tiles *tiles)
+{
+    for (int i = 0, count = 0; i < tiles->count; i += count) {
+        const struct tile *tile = &tiles->tile[i];
+        const struct attn_plan *plan = tile->run->plan;
+        count = alike(tiles, i);
+        plan->kernels->cached_queries(tile->scratch.decode.rows, count * tile->rows, tile->rows,
+                                      plan->cached_size, tile->scratch.decode.queries);
+    }
+}
+
 void attn_task_decode(void *argument, int64_t index, int worker)
 {
     struct attn_run_state *run = argument;
@@ -419,6 +470,7 @@ void attn_task_decode(void *argument, int64_t index, int worker)
         add_tile(&tiles, run, next, place.head, (int)group, (int)other.queries);
         link = attn_cascade_link_of(run, next, chunk);
     }
+    lay_queries(&tiles);
     const int64_t begin = chunk * plan->chunk_blocks;
     const int64_t end = attn_int64_min(place.key_blocks, begin + plan->chunk_blocks);
     for (int64_t key_block = begin; key_block < end; key_block++)

@@ -25,10 +25,7 @@ struct attn_decode_scratch {
 enum { ATTN_DECODE_HEAD_BYTES = 2048 };
 
 /* Sequences that share chunks of a cache: attention/cascade.h. */
-enum {
-    ATTN_CASCADE_MOST = 32, /* sequences of one task */
-    ATTN_QUERY_TILE = 4,    /* rows of queries that kernels fill up to, at most */
-};
+enum { ATTN_CASCADE_MOST = 32 }; /* sequences of one task */
 
 /* Where a sequence stands among those that one task decodes a chunk for. */
 struct attn_cascade_link {
