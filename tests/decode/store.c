@@ -205,13 +205,20 @@ static void poison_row(attn_dtype dtype, unsigned char *row, int64_t size, float
         hostile_store(scales, ATTN_F32, i, random);
 }
 
+void store_poison_value(struct store *s, int64_t batch, int64_t head, int64_t key,
+                        struct random *random)
+{
+    int64_t row = (batch * s->kv_heads + head) * s->most + key;
+    poison_row(s->type.v, s->v + row * s->v_row, s->head_size_v, s->v_scale + row * s->v_scales,
+               s->v_scales, random);
+}
+
 void store_poison(struct store *s, int64_t batch, int64_t head, int64_t key, struct random *random)
 {
     int64_t row = (batch * s->kv_heads + head) * s->most + key;
     poison_row(s->type.k, s->k + row * s->k_row, s->head_size, s->k_scale + row * s->k_scales,
                s->k_scales, random);
-    poison_row(s->type.v, s->v + row * s->v_row, s->head_size_v, s->v_scale + row * s->v_scales,
-               s->v_scales, random);
+    store_poison_value(s, batch, head, key, random);
 }
 
 /* ---- laying ---- */

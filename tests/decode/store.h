@@ -42,6 +42,10 @@ void store_begin_alike(struct store *store, struct random *random);
 void store_poison(struct store *store, int64_t batch, int64_t head, int64_t key,
                   struct random *random);
 
+/* The value alone, so that scores say nothing of it. */
+void store_poison_value(struct store *store, int64_t batch, int64_t head, int64_t key,
+                        struct random *random);
+
 /* A pool that holds the store. */
 struct laid {
     attn_kv_layout layout;
