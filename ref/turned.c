@@ -14,7 +14,7 @@ int64_t attn_ref_key_turn(const attn_problem *problem, const attn_args *args, in
                           int64_t key)
 {
     return args->key_positions ? args->key_positions[attn_ref_key_place(problem, args, batch, key)]
-                               : key;
+                               : attn_ref_key_stands(problem, args, batch, key);
 }
 
 /* Pairs are replaced one by one; channels that do not turn stay. */

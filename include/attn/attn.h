@@ -215,7 +215,9 @@ typedef struct attn_problem {
      * same bits; bf16 and f16 are spared the rounding in between, unless bf16 is multiplied in pairs
      * (attn_plan_explain says so), which rounds them likewise: the same bits again. Keys are then packed for
      * few queries too, which read them in place otherwise: for a query or two on keys that stay, turn the
-     * keys once, by attn_rotary_apply. NULL (default) = none. Read when planning, then not needed. */
+     * keys once, by attn_rotary_apply. Keys of a cache, stored as they came, turn each time they are read:
+     * a copy of each block, so for keys that never move it is cheaper to turn them as they are stored
+     * (attn/kv.h). NULL (default) = none. Read when planning, then not needed. */
     const struct attn_rotary *rotary;
 
     /* Masks and biases given as tensors, ALiBi, documents, block lists, the caller's function; NULL
@@ -230,9 +232,10 @@ typedef struct attn_problem {
      * the page table tells how many keys a sequence has; `keys` is the most of one sequence, total_keys 0.
      * Arrays of keys are [B, Hq, Nk] of args.keys, in ragged batches too. q may have any dtype,
      * whatever the cache's. Sequences of few queries are decoded: all query heads of a kv head in one
-     * pass over its pages, cut into chunks of a fixed number of keys that are merged in order. The same
-     * bits whatever the pages, the batch and the threads. NULL (default) = no cache. Read when planning,
-     * then not needed. */
+     * pass over its pages, cut into chunks of a fixed number of keys that are merged in order. A whole chunk
+     * in the same slots of the same pages for several sequences, such as a prefix they share, is read once for
+     * all of them; this is found at each run and need not be told. The same bits whatever the pages, who shares
+     * them, the batch and the threads. NULL (default) = no cache. Read when planning, then not needed. */
     const struct attn_kv_layout *cache;
 } attn_problem;
 
@@ -333,7 +336,9 @@ typedef struct attn_args {
     const float *sinks;          /* [Hq], natural units, not NaN; with problem.sinks, else NULL */
     const int64_t *query_offset; /* [B], |offset| < 2^31; with ATTN_OFFSET, else NULL */
     /* With problem.rotary, else NULL: where query i and key j stand, any int64, [B, Nq] and [B, Nk] of this
-     * run (ragged: [total]). NULL: query i at its position p, key j at j. Only angles are told by them. */
+     * run (ragged: [total]; of a cache's keys always [B, Nk]). NULL: query i at its position p, key j at j or,
+     * with positions in a cache, where it stands. Only angles are told by them: a window over a cache is
+     * re-based by giving its keys, and its queries behind them, positions from 0 on. */
     const int64_t *query_positions, *key_positions;
     const attn_window *head_windows; /* [Hq]; with problem.head_windows, else NULL */
     const int64_t *prefix_lm;    /* at b * prefix_lm_stride[0] + h * prefix_lm_stride[1]; >= 0 */

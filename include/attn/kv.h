@@ -22,6 +22,8 @@
  *         attn_kv_get_view(kv, layer, NULL, 1, &view, NULL);            // then attn_run with args.cache
  *     }
  *
+ * Sequences that begin alike may share pages (attn_kv_fork): attention reads a chunk of them once for all.
+ *
  * A token's row index and its position are two things. Rows of a sequence are counted in the order of its
  * table; where a token stands, which is what masks, windows and distances go by, is its row index
  * unless view.positions says otherwise (tokens in between may have been evicted).
@@ -150,7 +152,8 @@ typedef struct attn_kv_layer {
     /* INT8 keys: [kv_heads, head_size], finite, > 0; copied. NULL (default) = none */
     const float *k_channel_scales;
     /* Keys turn by their positions (attn_kv_length and on) as they are stored, before they are rounded; NULL
-     * (default) = they are stored as they come. Copied. */
+     * (default) = they are stored as they come. Copied. Or they turn each time they are read (problem.rotary,
+     * not both), by positions that each run may choose anew: to re-base a window. */
     const struct attn_rotary *rotary;
     int64_t pages; /* of the pool; 0 (default) = what sequences and total_tokens come to */
 } attn_kv_layer;

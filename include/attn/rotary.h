@@ -4,7 +4,7 @@
  *     attn_rotary_apply(&rotary, B, Hq, N, 64, q, &q_layout, q, &q_layout, positions, executor, NULL);
  *     attn_rotary_apply(&rotary, B, Hkv, N, 64, k, &k_layout, k, &k_layout, positions, executor, NULL);
  *
- * or problem.rotary = &rotary, and attention turns q and k while it packs them.
+ * or problem.rotary = &rotary, and attention turns q and k while it packs them, or reads k from a cache.
  *
  * Pair m of a head turns by the angle position * frequency[m], times a common factor of its length:
  *

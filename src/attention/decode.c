@@ -1,15 +1,19 @@
 /* Few queries over a cache. One task takes a chunk of the keys of one kv head, a fixed number of blocks, for
  * every query head that reads it: the rows of all these heads stand together, so keys and values are read
  * once. A sequence of one chunk is finished at once; others leave what is known of each row after each
- * chunk, and a second launch merges them in the order of the keys (attention/chunks.c).
+ * chunk, and a second launch merges them in the order of the keys (attention/chunks.c). Where sequences share
+ * the chunk (attention/cascade.h), one task takes it for all of them: each is a tile of its own, and tiles of as
+ * many rows are multiplied together.
  *
  * A block goes the way it does in forward.c, head by head where masks and statistics are meant and all
  * heads together in the two products, which take an address for every key: nothing here depends on pages,
  * on other sequences or on who runs what, so neither does any bit. */
 #include <math.h>
 
+#include "attention/cascade.h"
 #include "attention/decode.h"
 #include "attention/rows.h"
+#include "attention/turned.h"
 #include "base/half.h"
 
 /* What the driver keeps of each head of the tile. */
@@ -22,15 +26,25 @@ struct head {
 
 _Static_assert(sizeof(struct head) <= ATTN_DECODE_HEAD_BYTES, "a worker has room for each head");
 
-/* The rows that go through a chunk together: heads [first_head, first_head + heads), all their queries. */
+/* The rows of a sequence that go through a chunk together: heads [first_head, first_head + heads), all their
+ * queries. */
 struct tile {
     const struct attn_run_state *run;
-    struct attn_scratch scratch;
+    struct attn_scratch scratch; /* the worker's, from the tile's first row on */
     struct head *heads;
     int64_t batch;
     int head_count, queries, rows;
-    bool all_seen;
+    bool seen, all_seen; /* some row sees some key of the block; every row every key */
     struct attn_cached_addresses keys, values;
+};
+
+/* All tiles that a task has: of one sequence, or of those that share the chunk. Neighbours of as many rows are
+ * multiplied together, in sums as each would have them alone. */
+struct tiles {
+    struct attn_scratch scratch; /* the worker's */
+    struct tile tile[ATTN_CASCADE_MOST];
+    int count;
+    int rows, heads, filled_rows; /* of all tiles so far; filled: as kernels lay out queries */
 };
 
 /* How many heads of a group a tile takes: told from the sequence's own queries. */
@@ -48,12 +62,12 @@ int64_t attn_decode_tiles(const struct attn_plan *plan, int64_t queries)
                              tile_heads(plan, queries));
 }
 
-/* The scratch as head `h` of the tile sees it: its own rows are the first. */
-static struct attn_scratch scratch_of(const struct tile *tile, int h)
+/* The scratch from row `row` on, but for what decode.h's functions use row by row. */
+static struct attn_scratch scratch_from(const struct attn_scratch *scratch,
+                                        const struct attn_plan *plan, int64_t row)
 {
-    struct attn_scratch view = tile->scratch;
-    const int64_t row = (int64_t)h * tile->queries;
-    const int64_t top = tile->run->plan->extras.top_keys;
+    struct attn_scratch view = *scratch;
+    const int64_t top = plan->extras.top_keys;
     view.scores += row * ATTN_SCORE_STRIDE;
     view.rows += row;
     view.top_keys = top > 0 ? view.top_keys + row * top : NULL;
@@ -62,30 +76,37 @@ static struct attn_scratch scratch_of(const struct tile *tile, int h)
     return view;
 }
 
-/* Row of q as f32, times scale and what the key's channels are scaled by; filled up with 0. */
+/* The scratch as head `h` of the tile sees it: its own rows are the first. */
+static struct attn_scratch scratch_of(const struct tile *tile, int h)
+{
+    return scratch_from(&tile->scratch, tile->run->plan, (int64_t)h * tile->queries);
+}
+
+/* Row of q as f32, turned if keys are, times scale and what the key's channels are scaled by (where keys are
+ * not turned: turning mixes channels); filled up with 0. */
 static void load_query(const struct attn_run_state *run, const struct attn_place *place,
-                       int64_t query, float *to)
+                       struct attn_scratch *scratch, int64_t query, float *to)
 {
     const struct attn_plan *plan = run->plan;
-    const attn_dtype dtype = plan->problem.q.dtype;
     const int64_t size = plan->problem.head_size;
-    const void *from = attn_place_query(run, place, query);
-    if (dtype == ATTN_F32)
+    const struct attn_rows_at from = attn_query_rows(run, place, scratch, query, 1, 0);
+    if (from.dtype == ATTN_F32)
         for (int64_t t = 0; t < size; t++)
-            to[t] = plan->query_scale * ((const float *)from)[t];
+            to[t] = plan->query_scale * ((const float *)from.at)[t];
     else
         for (int64_t t = 0; t < size; t++)
-            to[t] = plan->query_scale * attn_element_value(from, dtype, t);
+            to[t] = plan->query_scale * attn_element_value(from.at, from.dtype, t);
     for (int64_t t = size; t < plan->cached_size; t++)
         to[t] = 0.0f;
-    if (plan->cache.k_channel_scales) {
+    if (plan->cache.k_channel_scales && !plan->turn) {
         const float *scale = run->args->cache->k_channel_scale + place->kv_head * size;
         for (int64_t t = 0; t < size; t++)
             to[t] *= scale[t];
     }
 }
 
-static void begin_tile(struct tile *tile, int64_t first_head)
+/* `worker` keeps the angles of rows that are turned; copies of it would not know what others have turned. */
+static void begin_tile(struct tile *tile, struct attn_scratch *worker, int64_t first_head)
 {
     const struct attn_run_state *run = tile->run;
     const struct attn_plan *plan = run->plan;
@@ -99,12 +120,11 @@ static void begin_tile(struct tile *tile, int64_t first_head)
         head->block.rows = tile->queries;
         head->block.groups = (tile->queries + group_rows - 1) / group_rows;
         for (int q = 0; q < tile->queries; q++)
-            load_query(run, &head->place, q,
+            load_query(run, &head->place, worker, q,
                        d->rows + ((int64_t)h * tile->queries + q) * plan->cached_size);
     }
     tile->keys = (struct attn_cached_addresses){d->keys, d->key_scales, d->key_factors};
     tile->values = (struct attn_cached_addresses){d->values, d->value_scales, d->value_factors};
-    plan->kernels->cached_queries(d->rows, tile->rows, plan->cached_size, d->queries);
     attn_rows_begin(run, &tile->scratch, tile->rows);
     memset(d->output, 0, (size_t)tile->rows * (size_t)plan->output_size * sizeof(float));
 }
@@ -203,25 +223,39 @@ static void set_apart(struct tile *tile, int j)
         d->value_scales[j] = d->zeros;
 }
 
-static void add_values(struct tile *tile, int64_t begin, int keys)
+/* How many tiles from `first` on take the values as they are, for all their rows see all keys; else one, with
+ * poisoned values set apart. */
+static int tiles_to_add(struct tiles *tiles, int first, int keys)
 {
-    const struct attn_run_state *run = tile->run;
-    const struct attn_plan *plan = run->plan;
+    struct tile *tile = &tiles->tile[first];
+    const struct attn_plan *plan = tile->run->plan;
+    int count = 0;
+    while (first + count < tiles->count && tile[count].seen && tile[count].all_seen)
+        count++;
+    if (count > 0)
+        return count;
+    memset(tile->scratch.decode.zeros, 0, (size_t)plan->output_size * sizeof(float));
+    for (int j = 0; j < keys; j++)
+        if (poisoned(plan, &tile->scratch.decode, j))
+            set_apart(tile, j);
+    return 1;
+}
+
+/* Values that were found, to the rows of `count` tiles from `tile` on. */
+static void add_values(const struct tile *tile, int count, int keys)
+{
+    const struct attn_plan *plan = tile->run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
-    attn_cached_find_values(run, &tile->heads[0].place, begin, keys, &tile->values);
-    if (!tile->all_seen) {
-        memset(d->zeros, 0, (size_t)plan->output_size * sizeof(float));
-        for (int j = 0; j < keys; j++)
-            if (poisoned(plan, d, j))
-                set_apart(tile, j);
-    }
-    for (int row = 0; row < tile->rows && plan->cache.v_dtype == ATTN_INT8; row++)
+    int rows = 0;
+    for (int i = 0; i < count; i++)
+        rows += tile[i].rows;
+    for (int row = 0; row < rows && plan->cache.v_dtype == ATTN_INT8; row++)
         plan->kernels->multiply_row(tile->scratch.scores + (int64_t)row * ATTN_SCORE_STRIDE,
                                     d->value_factors, keys);
     const struct attn_cached_values_call call = {
         .values = attn_cached_values(plan, &tile->values, keys),
         .weights = tile->scratch.scores,
-        .rows = tile->rows,
+        .rows = rows,
         .wide = d->wide,
         .output = d->output,
         .stride = plan->output_size,
@@ -229,41 +263,66 @@ static void add_values(struct tile *tile, int64_t begin, int keys)
     plan->kernels->cached_values(&call);
 }
 
-static void multiply_keys(struct tile *tile, int64_t begin, int keys)
+/* Keys of the block, of all tiles: where they lie or, turned, copies of them. */
+static struct attn_cached_rows find_keys(struct tiles *tiles, int64_t begin, int keys)
 {
-    const struct attn_run_state *run = tile->run;
-    const struct attn_plan *plan = run->plan;
+    const struct tile *first = &tiles->tile[0];
+    const struct attn_run_state *run = first->run;
+    const struct attn_place *place = &first->heads[0].place;
+    if (run->plan->turn)
+        return attn_turned_cached_keys(run, place, &tiles->scratch, begin, keys);
+    attn_cached_find_keys(run, place, begin, keys, &first->keys);
+    return attn_cached_keys(run->plan, &first->keys, keys);
+}
+
+/* How many tiles from `first` on are multiplied together. */
+static int alike(const struct tiles *tiles, int first)
+{
+    int count = 1;
+    while (first + count < tiles->count &&
+           tiles->tile[first + count].rows == tiles->tile[first].rows)
+        count++;
+    return count;
+}
+
+/* Products of `count` tiles of as many rows, from `tile` on. */
+static void multiply_keys(const struct tile *tile, int count, const struct attn_cached_rows *keys)
+{
+    const struct attn_plan *plan = tile->run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
-    attn_cached_find_keys(run, &tile->heads[0].place, begin, keys, &tile->keys);
+    const bool scaled = plan->cache.k_dtype == ATTN_INT8 && !plan->turn;
     const struct attn_cached_scores_call call = {
-        .keys = attn_cached_keys(plan, &tile->keys, keys),
+        .keys = *keys,
         .queries = d->queries,
-        .factors = plan->cache.k_dtype == ATTN_INT8 ? d->key_factors : NULL,
-        .rows = tile->rows,
+        .like = tile->rows,
+        .factors = scaled ? d->key_factors : NULL,
+        .rows = count * tile->rows,
         .wide = d->wide,
         .scores = tile->scratch.scores,
     };
     plan->kernels->cached_scores(&call);
 }
 
-static void decode_block(struct tile *tile, int64_t key_block)
+/* What the tile's rows see of the block. */
+static void judge_tile(struct tile *tile, int64_t key_block)
 {
     const struct attn_run_state *run = tile->run;
-    bool any = false;
+    tile->seen = false;
     tile->all_seen = true;
     for (int h = 0; h < tile->head_count; h++) {
         struct head *head = &tile->heads[h];
         struct attn_scratch view = scratch_of(tile, h);
         head->seen =
             attn_block_judge(&head->block, run, &head->place, &head->shape, &view, key_block);
-        any |= head->seen;
+        tile->seen |= head->seen;
         tile->all_seen &= head->block.all_seen;
     }
-    if (!any)
-        return;
-    const int keys = tile->heads[0].block.keys;
-    const int64_t begin = tile->heads[0].block.key_begin;
-    multiply_keys(tile, begin, keys);
+}
+
+/* Products to weights. */
+static void weigh_tile(struct tile *tile, int keys)
+{
+    const struct attn_run_state *run = tile->run;
     for (int h = 0; h < tile->head_count; h++) {
         struct head *head = &tile->heads[h];
         struct attn_scratch view = scratch_of(tile, h);
@@ -274,8 +333,49 @@ static void decode_block(struct tile *tile, int64_t key_block)
         attn_block_finish(&head->block, run, &head->place, &head->shape, &view, true);
         softmax_head(tile, h);
     }
+}
+
+/* Values of the block to all tiles that see some of it. */
+static void add_block(struct tiles *tiles, int64_t begin, int keys)
+{
+    const struct tile *first = &tiles->tile[0];
+    bool found = false;
+    for (int i = 0, count = 0; i < tiles->count; i += count) {
+        struct tile *tile = &tiles->tile[i];
+        count = 1;
+        if (!tile->seen)
+            continue;
+        if (!found)
+            attn_cached_find_values(tile->run, &first->heads[0].place, begin, keys, &first->values);
+        count = tiles_to_add(tiles, i, keys);
+        add_values(tile, count, keys);
+        found = tile->all_seen; /* else some addresses may be those of zeros now */
+    }
+}
+
+static void decode_block(struct tiles *tiles, int64_t key_block)
+{
+    const struct attn_run_state *run = tiles->tile[0].run;
+    const struct tile *first = &tiles->tile[0];
+    bool any = false;
+    for (int i = 0; i < tiles->count; i++) {
+        judge_tile(&tiles->tile[i], key_block);
+        any |= tiles->tile[i].seen;
+    }
+    if (!any)
+        return;
+    const int keys = first->heads[0].block.keys;
+    const int64_t begin = first->heads[0].block.key_begin;
+    const struct attn_cached_rows rows = find_keys(tiles, begin, keys);
+    for (int i = 0, count = 0; i < tiles->count; i += count) {
+        count = alike(tiles, i);
+        multiply_keys(&tiles->tile[i], count, &rows);
+    }
+    for (int i = 0; i < tiles->count; i++)
+        if (tiles->tile[i].seen)
+            weigh_tile(&tiles->tile[i], keys);
     if (run->args->o)
-        add_values(tile, begin, keys);
+        add_block(tiles, begin, keys);
 }
 
 /* The only chunk: rows are finished from where they are. */
@@ -303,41 +403,84 @@ static void keep_tile(struct tile *tile, int64_t chunk)
                         tile->scratch.decode.output + row * plan->output_size);
 }
 
+/* One more tile: `heads` heads of a sequence from `first_head` on, behind the rows of the others. */
+static void add_tile(struct tiles *tiles, const struct attn_run_state *run, int64_t batch,
+                     int64_t first_head, int heads, int queries)
+{
+    const struct attn_plan *plan = run->plan;
+    struct tile *tile = &tiles->tile[tiles->count++];
+    *tile = (struct tile){
+        .run = run,
+        .scratch = scratch_from(&tiles->scratch, plan, tiles->rows),
+        .batch = batch,
+        .head_count = heads,
+        .queries = queries,
+        .rows = heads * queries,
+    };
+    struct attn_decode_scratch *d = &tile->scratch.decode;
+    d->rows += tiles->rows * plan->cached_size;
+    d->queries += tiles->filled_rows * plan->cached_size;
+    d->output += tiles->rows * plan->output_size;
+    tile->heads = (struct head *)(void *)d->heads + tiles->heads;
+    tiles->rows += tile->rows;
+    tiles->heads += heads;
+    tiles->filled_rows += (int)attn_int64_div_up(tile->rows, ATTN_QUERY_TILE) * ATTN_QUERY_TILE;
+    begin_tile(tile, &tiles->scratch, first_head);
+}
+
+/* Queries as the kernels take them. */
+static void lay_queries(struct tiles *tiles)
+{
+    for (int i = 0, count = 0; i < tiles->count; i += count) {
+        const struct tile *tile = &tiles->tile[i];
+        const struct attn_plan *plan = tile->run->plan;
+        count = alike(tiles, i);
+        plan->kernels->cached_queries(tile->scratch.decode.rows, count * tile->rows, tile->rows,
+                                      plan->cached_size, tile->scratch.decode.queries);
+    }
+}
+
 void attn_task_decode(void *argument, int64_t index, int worker)
 {
     struct attn_run_state *run = argument;
     const struct attn_plan *plan = run->plan;
     const attn_problem *p = &plan->problem;
-    const int64_t tiles = attn_decode_tiles(plan, attn_decoded_queries(plan, run->args->queries));
+    const int64_t parts = attn_decode_tiles(plan, attn_decoded_queries(plan, run->args->queries));
     const int64_t chunks = attn_key_chunks(plan, run->key_blocks);
     /* Heads of one chunk follow each other: they share pages. */
-    const int64_t kv_head = index % p->kv_heads, part = index / p->kv_heads % tiles;
-    const int64_t chunk = index / p->kv_heads / tiles % chunks;
-    const int64_t batch = index / p->kv_heads / tiles / chunks, group = p->heads / p->kv_heads;
-    struct attn_place place = attn_run_sequence(run, batch, kv_head * group);
+    const int64_t kv_head = index % p->kv_heads, part = index / p->kv_heads % parts;
+    const int64_t chunk = index / p->kv_heads / parts % chunks;
+    const int64_t batch = index / p->kv_heads / parts / chunks, group = p->heads / p->kv_heads;
+    const struct attn_place place = attn_run_sequence(run, batch, kv_head * group);
+    struct attn_cascade_link link = attn_cascade_link_of(run, batch, chunk);
     const int64_t own_chunks = attn_key_chunks(plan, place.key_blocks);
-    if (place.packing != ATTN_PACK_NOTHING || place.queries == 0 || chunk >= own_chunks)
+    if (place.packing != ATTN_PACK_NOTHING || place.queries == 0 || chunk >= own_chunks ||
+        link.number > 0)
         return;
     const int64_t each = tile_heads(plan, place.queries), first = part * each;
     if (first >= group)
         return;
 
-    struct tile tile = {
-        .run = run,
-        .scratch = attn_workspace_scratch(&run->workspace, plan, worker),
-        .batch = batch,
-        .head_count = (int)attn_int64_min(each, group - first),
-        .queries = (int)place.queries,
-    };
-    tile.heads = (struct head *)(void *)tile.scratch.decode.heads;
-    tile.rows = tile.head_count * tile.queries;
-    begin_tile(&tile, place.head + first);
+    struct tiles tiles;
+    tiles.scratch = attn_workspace_scratch(&run->workspace, plan, worker);
+    tiles.count = tiles.rows = tiles.heads = tiles.filled_rows = 0;
+    add_tile(&tiles, run, batch, place.head + first, (int)attn_int64_min(each, group - first),
+             (int)place.queries);
+    for (int64_t next = link.next; next >= 0; next = link.next) { /* whose rows fit one tile */
+        const struct attn_place other = attn_run_sequence(run, next, place.head);
+        add_tile(&tiles, run, next, place.head, (int)group, (int)other.queries);
+        link = attn_cascade_link_of(run, next, chunk);
+    }
+    lay_queries(&tiles);
     const int64_t begin = chunk * plan->chunk_blocks;
     const int64_t end = attn_int64_min(place.key_blocks, begin + plan->chunk_blocks);
     for (int64_t key_block = begin; key_block < end; key_block++)
-        decode_block(&tile, key_block);
-    if (own_chunks > 1)
-        keep_tile(&tile, chunk);
-    else
-        finish_tile(&tile);
+        decode_block(&tiles, key_block);
+    for (int i = 0; i < tiles.count; i++) {
+        struct tile *tile = &tiles.tile[i];
+        if (attn_key_chunks(plan, tile->heads[0].place.key_blocks) > 1)
+            keep_tile(tile, chunk);
+        else
+            finish_tile(tile);
+    }
 }

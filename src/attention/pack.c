@@ -11,6 +11,8 @@ void attn_pack_keys(const struct attn_run_state *run, const struct attn_place *p
     int64_t gathered = 0;
     if (plan->cached)
         gathered = attn_cached_gather_keys(run, place, scratch, begin, (int)keys);
+    if (plan->cached && plan->turn)
+        attn_turn_gathered(run, place, scratch, begin, (int)keys, gathered);
     for (int64_t key = 0; key < keys; key += columns) {
         int used = (int)attn_int64_min(columns, keys - key);
         struct attn_rows_at from = {scratch->gathered + key * gathered, ATTN_F32, gathered};

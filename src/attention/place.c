@@ -53,9 +53,8 @@ struct attn_place attn_run_place(const struct attn_run_state *run, int64_t pair,
     return place;
 }
 
-/* Where its keys stand, if not each at its index. */
-static struct attn_key_stands stands_of(const struct attn_run_state *run,
-                                        const struct attn_place *place)
+struct attn_key_stands attn_run_stands(const struct attn_run_state *run,
+                                       const struct attn_place *place)
 {
     const attn_kv_view *view = run->args->cache;
     struct attn_key_stands stands = {0};
@@ -74,7 +73,7 @@ int64_t attn_run_offset(const struct attn_run_state *run, const struct attn_plac
     switch (plan->problem.alignment) {
     case ATTN_BOTTOM_RIGHT:
         if (plan->cached && plan->cache.positions && place->keys > 0) {
-            const struct attn_mask mask = {.stands = stands_of(run, place)};
+            const struct attn_mask mask = {.stands = attn_run_stands(run, place)};
             return attn_mask_position(&mask, place->keys - 1) + 1 - place->queries;
         }
         return place->keys - place->queries;
@@ -99,7 +98,7 @@ struct attn_mask attn_run_mask(const struct attn_run_state *run, const struct at
         .causal = p->causal,
     };
     mask.offset = attn_run_offset(run, place);
-    mask.stands = stands_of(run, place);
+    mask.stands = attn_run_stands(run, place);
     if (p->prefix_lm)
         mask.prefix_lm = args->prefix_lm[place->batch * args->prefix_lm_stride[0] +
                                          place->head * args->prefix_lm_stride[1]];

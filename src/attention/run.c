@@ -2,6 +2,7 @@
  * sweep a second time where asked; then the next flight. Tasks of one launch never wait for each other. */
 #include "attention/run.h"
 
+#include "attention/cascade.h"
 #include "attention/decode.h"
 #include "exec/exec.h"
 
@@ -42,6 +43,7 @@ static attn_status decode(struct attn_run_state *run, const attn_executor *execu
     if (queries == 0 || p->heads == 0 || batch == 0)
         return ATTN_OK;
     const int64_t tiles = attn_decode_tiles(plan, queries);
+    attn_cascade_find(run, attn_executor_threads(executor));
     attn_status status =
         attn_launch(executor, batch * p->kv_heads * tiles * chunks, attn_task_decode, run, error);
     if (!status && chunks > 1)

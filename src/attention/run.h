@@ -16,6 +16,7 @@ struct attn_run_state {
     int64_t key_blocks;
     /* the (sequence, kv head) pairs packed now, numbered sequence * Hkv + kv head */
     int64_t flight_first, flight_count;
+    int64_t cascade_chunks; /* the first so many chunks of sequences may be shared (cascade.h) */
 };
 
 /* Where a (sequence, query head) is, and where its packed keys and values are. */
@@ -43,6 +44,10 @@ struct attn_place attn_run_sequence(const struct attn_run_state *run, int64_t ba
 
 /* The position of its query 0. */
 int64_t attn_run_offset(const struct attn_run_state *run, const struct attn_place *place);
+
+/* Where its keys stand, if not each at its index. */
+struct attn_key_stands attn_run_stands(const struct attn_run_state *run,
+                                       const struct attn_place *place);
 
 /* The mask of a place. */
 struct attn_mask attn_run_mask(const struct attn_run_state *run, const struct attn_place *place);

@@ -1,6 +1,7 @@
-/* Turning what is packed. Angles and products are those of attn_rotary_apply, in f32, so f32 tensors give
- * the bits that turning them first would; bf16 and f16 are spared one rounding, but where bf16 is
- * multiplied in pairs, which is rounded to bf16 again and so gives the same bits too. */
+/* Turning what is packed, and keys of a cache once they are f32. Angles and products are those of
+ * attn_rotary_apply, in f32, so f32 tensors give the bits that turning them first would; bf16 and f16 are
+ * spared one rounding, but where bf16 is multiplied in pairs, which is rounded to bf16 again and so gives the
+ * same bits too. */
 #include "attention/turned.h"
 
 #include "base/half.h"
@@ -61,4 +62,36 @@ struct attn_rows_at attn_key_rows(const struct attn_run_state *run, const struct
     const int64_t at = entry(run, place, place->key_origin, args->keys) + first;
     return turn_rows(run, from, layout, scratch,
                      args->key_positions ? args->key_positions + at : NULL, first, count, slot);
+}
+
+void attn_turn_gathered(const struct attn_run_state *run, const struct attn_place *place,
+                        struct attn_scratch *scratch, int64_t begin, int count, int64_t stride)
+{
+    const struct attn_plan *plan = run->plan;
+    const struct attn_mask stands = {.stands = attn_run_stands(run, place)};
+    const int64_t *positions = run->args->key_positions;
+    if (positions)
+        positions += place->batch * run->args->keys + begin;
+    float *row = scratch->gathered;
+    for (int j = 0; j < count; j++, row += stride)
+        attn_turn_row(plan->turn, &scratch->turn, row, row, ATTN_F32, plan->problem.head_size,
+                      positions ? positions[j] : attn_mask_position(&stands, begin + j));
+}
+
+struct attn_cached_rows attn_turned_cached_keys(const struct attn_run_state *run,
+                                                const struct attn_place *place,
+                                                struct attn_scratch *scratch, int64_t begin,
+                                                int count)
+{
+    const int64_t stride = attn_cached_gather_keys(run, place, scratch, begin, count);
+    attn_turn_gathered(run, place, scratch, begin, count, stride);
+    for (int j = 0; j < count; j++)
+        scratch->decode.keys[j] = scratch->gathered + j * stride;
+    return (struct attn_cached_rows){
+        .dtype = ATTN_F32,
+        .at = scratch->decode.keys,
+        .size = run->plan->problem.head_size,
+        .step = stride * (int64_t)sizeof(float),
+        .count = count,
+    };
 }

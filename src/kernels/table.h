@@ -33,6 +33,7 @@ enum {
     ATTN_IN_PLACE_ROWS = 32, /* up to so many queries nothing is packed */
     ATTN_CACHED_ROWS = 128,  /* most rows that read a block of a cache together */
     ATTN_CACHED_WIDE = 32,   /* rows of a cache that are widened at a time, at most */
+    ATTN_QUERY_TILE = 4,     /* rows of queries that a tile over a cache is filled up to, at most */
 };
 
 /* What is known of a row after the blocks so far; base-2 units where scores are meant. With
@@ -158,7 +159,8 @@ struct attn_cached_rows {
  * vectors. Scores past the block's keys may become anything. */
 struct attn_cached_scores_call {
     struct attn_cached_rows keys;
-    const float *queries; /* by cached_queries */
+    const float *queries; /* by cached_queries, alike */
+    int like;             /* sums are made as for so many rows, whatever the number of rows */
     const float *factors; /* [count]: what scores of a key are multiplied by (int8); or NULL */
     int rows;
     float *wide; /* [ATTN_CACHED_WIDE][size] */
@@ -230,9 +232,11 @@ struct attn_kernels {
     void (*weights)(const struct attn_weights_call *call);
 
     /* Caches; NULL in the table of bf16 pairs. cached_queries: `count` rows of f32, `size` (whole vectors)
-     * apart, as cached_scores takes them. widen_cached: rows [first, first + count) as f32, `stride`
+     * apart, as cached_scores takes them, filled up to ATTN_QUERY_TILE rows at most. `like` (1 .. count) is
+     * the number of rows that one sequence has: it chooses the order of sums, so that rows of other
+     * sequences beside it cannot. widen_cached: rows [first, first + count) as f32, `stride`
      * apart, int8 without its scale; what fills up the last vector is 0. */
-    void (*cached_queries)(const float *rows, int count, int64_t size, float *to);
+    void (*cached_queries)(const float *rows, int count, int like, int64_t size, float *to);
     void (*cached_scores)(const struct attn_cached_scores_call *call);
     void (*cached_values)(const struct attn_cached_values_call *call);
     void (*widen_cached)(const struct attn_cached_rows *rows, int first, int count, int64_t stride,

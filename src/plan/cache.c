@@ -19,10 +19,6 @@ static attn_status check_options(const attn_problem *p, attn_error *error)
                             ATTN_STAT_DISTANCE_SD;
     const uint32_t swept = ATTN_STAT_COLUMN_MASS | ATTN_STAT_COLUMN_VIEWERS | ATTN_STAT_WEIGHTS |
                            ATTN_STAT_PAIRS | ATTN_STAT_MASS_SEGMENTS;
-    if (p->rotary)
-        return attn_fail(error, ATTN_ERR_VALUE,
-                         "problem.rotary is given beside problem.cache; keys of a cache are turned "
-                         "before they are stored, it must be NULL");
     if (wanted & swept)
         return attn_fail(
             error, ATTN_ERR_VALUE,

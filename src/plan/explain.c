@@ -150,6 +150,11 @@ static void say_cache(struct text *text, const struct attn_plan *plan)
         chunks);
     if (p->queries > plan->in_place_rows)
         say(text, "more queries: keys and values are gathered from their pages, then packed\n");
+    if (attn_shares_chunks(plan))
+        say(text,
+            "shared pages: a chunk that lies in the same pages for several sequences is read once "
+            "for up to %d of them, at most %d rows; whole chunks, found at each run\n",
+            ATTN_CASCADE_MOST, ATTN_CACHED_ROWS);
 }
 
 static void say_blocks(struct text *text, const struct attn_plan *plan)
@@ -241,10 +246,12 @@ size_t attn_plan_explain(const attn_plan *plan, char *buffer, size_t size)
     say_blocks(&text, plan);
     say_few(&text, plan);
     if (plan->turn)
-        say(&text,
-            "rotary: %" PRId64 " of %" PRId64 " channels, %s, turned in f32 while packing%s\n",
+        say(&text, "rotary: %" PRId64 " of %" PRId64 " channels, %s, turned in f32 %s%s\n",
             plan->turn->size, p->head_size,
             plan->turn->pairing == ATTN_ROTARY_HALVES ? "halves" : "neighbours",
+            plan->cached
+                ? "on their way out of the cache, block by block through a copy, at each run"
+                : "while packing",
             kernels->pair == 2 ? ", then rounded to bf16 for pairs" : "");
     say_scores(&text, plan);
     say_softmax(&text, plan);

@@ -41,10 +41,10 @@ static int choose_in_place_rows(const struct attn_plan *plan)
 {
     const attn_problem *p = &plan->problem;
     const struct attn_kernels *kernels = plan->kernels;
-    if (plan->turn) /* keys are turned when they are packed */
-        return 0;
     if (plan->cached) /* its kernels take any size */
         return ATTN_IN_PLACE_ROWS;
+    if (plan->turn) /* keys are turned when they are packed */
+        return 0;
     bool whole = p->head_size % kernels->quad_channels == 0 && p->head_size_v % kernels->lanes == 0;
     return whole ? ATTN_IN_PLACE_ROWS : 0;
 }

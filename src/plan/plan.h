@@ -98,6 +98,17 @@ static inline int64_t attn_key_chunks(const struct attn_plan *plan, int64_t key_
     return attn_int64_max(1, attn_int64_div_up(key_blocks, plan->chunk_blocks));
 }
 
+static inline int64_t attn_chunk_keys(const struct attn_plan *plan)
+{
+    return (int64_t)plan->chunk_blocks * plan->block_keys;
+}
+
+/* Chunks that so many keys fill: those that sequences may share. */
+static inline int64_t attn_whole_chunks(const struct attn_plan *plan, int64_t keys)
+{
+    return keys / attn_chunk_keys(plan);
+}
+
 /* How the queries of a run are split: `count` blocks of `rows`, the last one shorter. */
 struct attn_row_blocks {
     int64_t count;

@@ -29,7 +29,8 @@ static void carve_decode(struct attn_decode_scratch *decode, struct attn_arena *
     const size_t larger = size > output ? size : output;
     const bool groups = plan->cache.k_dtype == ATTN_INT4 || plan->cache.v_dtype == ATTN_INT4;
     decode->rows = take(arena, rows, size, sizeof(float));
-    decode->queries = take(arena, rows, size, sizeof(float));
+    const size_t filled = attn_shares_chunks(plan) ? ATTN_CASCADE_MOST * (ATTN_QUERY_TILE - 1) : 0;
+    decode->queries = take(arena, rows + filled, size, sizeof(float));
     decode->output = take(arena, rows, output, sizeof(float));
     decode->wide = take(arena, ATTN_CACHED_WIDE, larger, sizeof(float));
     decode->zeros = take(arena, 1, larger, sizeof(float));
@@ -81,8 +82,9 @@ static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena
     if (plan->cached) {
         carve_decode(&scratch->decode, arena, plan);
         const int64_t larger = attn_int64_max(plan->cached_size, plan->output_size);
-        scratch->gathered = take(arena, plan->problem.queries > plan->in_place_rows,
-                                 count_of(plan->block_keys * larger), sizeof(float));
+        const bool gathers = plan->problem.queries > plan->in_place_rows || plan->turn;
+        scratch->gathered =
+            take(arena, gathers, count_of(plan->block_keys * larger), sizeof(float));
     }
     scratch->visible = take(arena, plan->shaped ? rows : 0, ATTN_BLOCK_KEYS, 1);
 }
@@ -109,6 +111,19 @@ static void carve_chunks(struct attn_workspace *workspace, struct attn_arena *ar
     workspace->chunk_top_scores = take(arena, rows, top, sizeof(float));
 }
 
+/* Who shares what, where there is more than one to share a chunk. */
+static void carve_cascade(struct attn_workspace *workspace, struct attn_arena *arena,
+                          const struct attn_plan *plan)
+{
+    const attn_problem *p = &plan->problem;
+    const bool may = attn_shares_chunks(plan);
+    const size_t chunks = may ? count_of(attn_whole_chunks(plan, p->keys)) : 0;
+    const size_t room = may ? count_of(attn_cascade_room(p->batch)) : 0;
+    workspace->cascade_links =
+        take(arena, chunks, count_of(p->batch), sizeof(struct attn_cascade_link));
+    workspace->cascade_sets = take(arena, room, 1, sizeof(struct attn_cascade_set));
+}
+
 void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *arena,
                           const struct attn_plan *plan, int threads)
 {
@@ -130,8 +145,10 @@ void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *a
     workspace->reference = take(arena, kept, rows, sizeof(float));
     workspace->inverse = take(arena, kept, rows, sizeof(float));
 
-    if (plan->cached)
+    if (plan->cached) {
         carve_chunks(workspace, arena, plan);
+        carve_cascade(workspace, arena, plan);
+    }
 
     struct attn_scratch scratch;
     struct attn_arena one = attn_arena_measure();

@@ -11,7 +11,7 @@ enum { ATTN_COLUMN_BLOCKS = 4 }; /* blocks of keys whose column mass is one task
 /* What decoding works in beside the rest: all rows that read a kv head against a block of its keys. */
 struct attn_decode_scratch {
     float *rows;    /* [ATTN_CACHED_ROWS][cached_size]: queries, scaled */
-    float *queries; /* the same as the kernels take them */
+    float *queries; /* the same as the kernels take them, tiles of their own for each sequence */
     float *output;  /* [ATTN_CACHED_ROWS][output_size] */
     float *wide;    /* [ATTN_CACHED_WIDE][the larger of both] */
     float *zeros;   /* a value of zeros */
@@ -23,6 +23,30 @@ struct attn_decode_scratch {
 };
 
 enum { ATTN_DECODE_HEAD_BYTES = 2048 };
+
+/* Sequences that share chunks of a cache: attention/cascade.h. */
+enum { ATTN_CASCADE_MOST = 32 }; /* sequences of one task */
+
+/* Where a sequence stands among those that one task decodes a chunk for. */
+struct attn_cascade_link {
+    int32_t next;   /* the next of them, -1 = none */
+    int32_t number; /* how many stand before it; 0: the task is this sequence's */
+};
+
+/* While they are found: the last set of sequences that share a chunk. */
+struct attn_cascade_set {
+    int32_t chunk, last; /* its last member, or who is to be the first */
+    int32_t members, rows;
+};
+
+/* Sets a hash may lead to: a power of two, more than there are sequences. */
+static inline int64_t attn_cascade_room(int64_t batch)
+{
+    int64_t room = 4;
+    while (room < 2 * batch)
+        room *= 2;
+    return room;
+}
 
 /* One worker's: a block of rows against one block of keys after the other. */
 struct attn_scratch {
@@ -41,7 +65,7 @@ struct attn_scratch {
     uint16_t *turned_half; /* the same rounded to bf16, for pairs */
     struct attn_turn_worker turn;
     struct attn_decode_scratch decode; /* caches only */
-    float *gathered; /* [block_keys][the larger head size]: rows of a cache that are to be packed */
+    float *gathered;  /* [block_keys][the larger head size]: rows of a cache, packed or turned */
     uint8_t *visible; /* [ATTN_BLOCK_ROWS][ATTN_BLOCK_KEYS], where masks may be read */
 };
 
@@ -56,7 +80,9 @@ struct attn_workspace {
     float *chunk_outputs; /* [output_size] each */
     int32_t *chunk_top_keys;
     float *chunk_top_scores;
-    unsigned char *scratch; /* [threads][scratch_bytes] */
+    struct attn_cascade_link *cascade_links; /* [whole chunks][B] */
+    struct attn_cascade_set *cascade_sets;   /* [attn_cascade_room(B)] */
+    unsigned char *scratch;                  /* [threads][scratch_bytes] */
     size_t scratch_bytes;
 };
 
@@ -67,6 +93,14 @@ void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *a
 /* The scratch of one worker. */
 struct attn_scratch attn_workspace_scratch(const struct attn_workspace *workspace,
                                            const struct attn_plan *plan, int worker);
+
+/* Whether a run may have sequences that share a chunk, and rows of two that fit one tile. */
+static inline bool attn_shares_chunks(const struct attn_plan *plan)
+{
+    const attn_problem *p = &plan->problem;
+    return plan->cached && p->batch > 1 && p->kv_heads > 0 &&
+           attn_whole_chunks(plan, p->keys) > 0 && 2 * (p->heads / p->kv_heads) <= ATTN_CACHED_ROWS;
+}
 
 static inline int64_t attn_key_blocks(const struct attn_plan *plan, int64_t keys)
 {

@@ -76,6 +76,26 @@ static bool has_no_caches(void)
     return true;
 }
 
+/* Each `like` of the rows by themselves have the same bits. */
+static void company_changes_nothing(const struct attn_cached_scores_call *call, const float *plain,
+                                    int64_t padded)
+{
+    for (int row = 0; row + call->like <= call->rows; row += call->like) {
+        struct attn_cached_scores_call alone = *call;
+        const int filled = (call->like + ATTN_QUERY_TILE - 1) / ATTN_QUERY_TILE * ATTN_QUERY_TILE;
+        float *queries = fenced((size_t)(filled * padded) * sizeof *queries);
+        alone.rows = call->like;
+        alone.queries = queries;
+        alone.scores = fenced((size_t)(filled * ATTN_SCORE_STRIDE) * sizeof(float));
+        kernels->cached_queries(plain + row * padded, call->like, call->like, padded, queries);
+        kernels->cached_scores(&alone);
+        for (int i = 0; i < call->like; i++)
+            assert_memory_equal(alone.scores + i * ATTN_SCORE_STRIDE,
+                                call->scores + (int64_t)(row + i) * ATTN_SCORE_STRIDE,
+                                (size_t)call->keys.count * sizeof(float));
+    }
+}
+
 /* Any order of size products and sums, widening and a scale: (size + 4) roundings of the magnitudes. */
 void check_cached_scores(void **state)
 {
@@ -91,16 +111,19 @@ void check_cached_scores(void **state)
             for (int64_t d = size; d < padded; d++)
                 plain[row * padded + d] = 0;
         float *queries = fenced((size_t)(ROWS_MOST * padded) * sizeof *queries);
-        kernels->cached_queries(plain, rows, padded, queries);
+        const int like = (int)random_between(&random, 1, rows);
+        kernels->cached_queries(plain, rows, like, padded, queries);
         struct attn_cached_scores_call call = {
             .keys = s.rows,
             .queries = queries,
+            .like = like,
             .factors = round % 3 ? numbers(&random, (size_t)s.rows.count, 1) : NULL,
             .rows = rows,
             .wide = fenced((size_t)(ATTN_CACHED_WIDE * padded) * sizeof(float)),
             .scores = fenced((size_t)(ROWS_MOST * ATTN_SCORE_STRIDE) * sizeof(float)),
         };
         kernels->cached_scores(&call);
+        company_changes_nothing(&call, plain, padded);
         for (int row = 0; row < rows; row++)
             for (int j = 0; j < s.rows.count; j++) {
                 double sum = 0, size_of = 0, factor = call.factors ? (double)call.factors[j] : 1;

@@ -147,7 +147,39 @@ struct store *store_of_sequence(const struct store *s, int64_t b)
         one->channel_scale =
             copied(s->channel_scale, (size_t)(s->kv_heads * s->head_size) * sizeof(float));
     one->position = copied(s->position + b * s->most, (size_t)s->most * sizeof(int32_t));
+    one->like = one->alike = NULL;
     return one;
+}
+
+static void copy_keys(struct store *s, int64_t from, int64_t to, int64_t count)
+{
+    for (int64_t h = 0; h < s->kv_heads; h++) {
+        const int64_t x = (from * s->kv_heads + h) * s->most, y = (to * s->kv_heads + h) * s->most;
+        memcpy(s->k + y * s->k_row, s->k + x * s->k_row, (size_t)(count * s->k_row));
+        memcpy(s->v + y * s->v_row, s->v + x * s->v_row, (size_t)(count * s->v_row));
+        memcpy(s->k_scale + y * s->k_scales, s->k_scale + x * s->k_scales,
+               (size_t)(count * s->k_scales) * sizeof(float));
+        memcpy(s->v_scale + y * s->v_scales, s->v_scale + x * s->v_scales,
+               (size_t)(count * s->v_scales) * sizeof(float));
+    }
+    int32_t *position = s->position + to * s->most;
+    memcpy(position, s->position + from * s->most, (size_t)count * sizeof *position);
+    for (int64_t j = count; j < s->keys[to] && count > 0; j++)
+        position[j] += position[count - 1] + 1; /* still rising */
+}
+
+void store_begin_alike(struct store *s, struct random *random)
+{
+    s->like = need((size_t)s->batch, sizeof *s->like);
+    s->alike = need((size_t)s->batch, sizeof *s->alike);
+    for (int64_t b = 0; b < s->batch; b++) {
+        s->like[b] = b > 0 ? random_between(random, 0, b - 1) : 0;
+        const int64_t most = s->keys[b] < s->keys[s->like[b]] ? s->keys[b] : s->keys[s->like[b]];
+        s->alike[b] = b == 0 || random_chance(random, 0.2) ? 0
+                      : random_chance(random, 0.5)         ? most
+                                                           : random_between(random, 0, most);
+        copy_keys(s, s->like[b], b, s->alike[b]);
+    }
 }
 
 void store_destroy(struct store *s)
@@ -159,6 +191,8 @@ void store_destroy(struct store *s)
     free(s->v_scale);
     free(s->channel_scale);
     free(s->position);
+    free(s->like);
+    free(s->alike);
     free(s);
 }
 
@@ -171,13 +205,20 @@ static void poison_row(attn_dtype dtype, unsigned char *row, int64_t size, float
         hostile_store(scales, ATTN_F32, i, random);
 }
 
+void store_poison_value(struct store *s, int64_t batch, int64_t head, int64_t key,
+                        struct random *random)
+{
+    int64_t row = (batch * s->kv_heads + head) * s->most + key;
+    poison_row(s->type.v, s->v + row * s->v_row, s->head_size_v, s->v_scale + row * s->v_scales,
+               s->v_scales, random);
+}
+
 void store_poison(struct store *s, int64_t batch, int64_t head, int64_t key, struct random *random)
 {
     int64_t row = (batch * s->kv_heads + head) * s->most + key;
     poison_row(s->type.k, s->k + row * s->k_row, s->head_size, s->k_scale + row * s->k_scales,
                s->k_scales, random);
-    poison_row(s->type.v, s->v + row * s->v_row, s->head_size_v, s->v_scale + row * s->v_scales,
-               s->v_scales, random);
+    store_poison_value(s, batch, head, key, random);
 }
 
 /* ---- laying ---- */
@@ -234,9 +275,12 @@ static void make_table(struct laid *laid, const struct store *s, bool orderly,
     int32_t *last = room(laid, (size_t)s->batch * 4 + 4),
             *gone = room(laid, (size_t)s->batch * 4 + 4);
     bool rings = !orderly && random_chance(random, 0.5);
+    const int64_t one = random_between(random, 0, page_size - 1);
     indptr[0] = 0;
     for (int64_t b = 0; b < s->batch; b++) {
-        gone[b] = rings && s->keys[b] > 0 ? (int32_t)random_between(random, 0, page_size - 1) : 0;
+        gone[b] = !rings || s->keys[b] == 0 ? 0
+                  : s->alike                ? (int32_t)one
+                                            : (int32_t)random_between(random, 0, page_size - 1);
         int64_t slots = s->keys[b] + gone[b];
         int64_t pages = s->keys[b] > 0 ? (slots + page_size - 1) / page_size : 0;
         indptr[b + 1] = indptr[b] + (int32_t)pages;
@@ -335,7 +379,39 @@ void laid_destroy(struct laid *laid)
         free(laid->memory[i]);
 }
 
-/* Documents of keys are [B, Nk] over a cache, whatever the queries. */
+void laid_share(struct laid *laid, const struct store *s)
+{
+    const attn_kv_view *view = &laid->view;
+    const int64_t pages = view->indptr[s->batch], size = laid->layout.page_size;
+    int32_t *indices = room(laid, (size_t)pages * 4 + 4);
+    memcpy(indices, view->indices, (size_t)pages * sizeof *indices);
+    for (int64_t b = 0; b < s->batch; b++) {
+        const int64_t gone = view->first_page_begin ? view->first_page_begin[b] : 0;
+        int64_t same = (s->alike[b] + gone) / size;
+        if (s->alike[b] == 0)
+            continue;
+        if (s->alike[b] == s->keys[b])
+            same = view->indptr[b + 1] - view->indptr[b];
+        memcpy(indices + view->indptr[b], indices + view->indptr[s->like[b]],
+               (size_t)same * sizeof *indices);
+    }
+    laid->view.indices = indices;
+}
+
+/* Positions and documents of keys are [B, Nk] over a cache, whatever the queries. */
+static void relay_positions(struct attention_case *c)
+{
+    if (!c->key_positions || c->problem.lengths < ATTN_LENGTHS_RAGGED_I32)
+        return;
+    int64_t *padded = need((size_t)(c->args.batch * c->args.keys), sizeof *padded);
+    for (int64_t b = 0; b < c->args.batch; b++)
+        for (int64_t j = 0; j < case_keys(c, b); j++)
+            padded[b * c->args.keys + j] =
+                c->key_positions[attn_ref_key_place(&c->problem, &c->args, b, j)];
+    free(c->key_positions);
+    c->args.key_positions = c->key_positions = padded;
+}
+
 static void relay_documents(struct attention_case *c)
 {
     if (!c->key_documents || c->problem.lengths < ATTN_LENGTHS_RAGGED_I32)
@@ -351,8 +427,10 @@ static void relay_documents(struct attention_case *c)
 
 void laid_use(const struct laid *laid, struct attention_case *c)
 {
-    if (!c->problem.cache)
+    if (!c->problem.cache) {
+        relay_positions(c);
         relay_documents(c);
+    }
     const uint32_t swept = ATTN_STAT_COLUMN_MASS | ATTN_STAT_COLUMN_VIEWERS | ATTN_STAT_WEIGHTS |
                            ATTN_STAT_PAIRS | ATTN_STAT_MASS_SEGMENTS;
     const uint32_t placed = ATTN_STAT_MASS_SELF | ATTN_STAT_MASS_PREVIOUS | ATTN_STAT_MASS_NEXT |

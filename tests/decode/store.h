@@ -23,6 +23,7 @@ struct store {
     int64_t k_scales, v_scales; /* of a token; 0 */
     float *channel_scale;       /* [kv_heads][head_size] */
     int32_t *position;          /* [batch][most] */
+    int64_t *like, *alike;      /* [batch]: the first alike[b] keys are those of like[b]; or NULL */
 };
 
 /* Values from a case's dense k and v, rounded or quantised; scales are as large as the values ask. */
@@ -33,15 +34,23 @@ void store_destroy(struct store *store);
 /* Sequence `batch` of it alone. */
 struct store *store_of_sequence(const struct store *store, int64_t batch);
 
+/* Let most sequences begin as one before them, with a random number of its keys; and let laid rings all begin in
+ * the same slot, so that their pages can be shared. */
+void store_begin_alike(struct store *store, struct random *random);
+
 /* Turn key `key` of a kv head (all its elements and scales) hostile. */
 void store_poison(struct store *store, int64_t batch, int64_t head, int64_t key,
                   struct random *random);
+
+/* The value alone, so that scores say nothing of it. */
+void store_poison_value(struct store *store, int64_t batch, int64_t head, int64_t key,
+                        struct random *random);
 
 /* A pool that holds the store. */
 struct laid {
     attn_kv_layout layout;
     attn_kv_view view;
-    void *memory[10];
+    void *memory[12];
     int memory_count;
 };
 
@@ -50,6 +59,9 @@ struct laid {
 struct laid store_lay(const struct store *store, int64_t page_size, bool orderly,
                       struct random *random);
 void laid_destroy(struct laid *laid);
+
+/* Let sequences that begin alike be in the same pages as far as these are whole (or all there is). */
+void laid_share(struct laid *laid, const struct store *store);
 
 /* Make the case read the pool instead of its tensors, and give back what it cannot measure there. Sequence
  * numbers of the store are those of the case. */

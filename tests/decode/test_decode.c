@@ -68,11 +68,9 @@ static int64_t random_page_size(struct random *random)
     return sizes[random_between(random, 0, 11)];
 }
 
-/* What a plan over a cache refuses: a rotary embedding, and promises; a limit is drawn anew for it. */
+/* What a plan over a cache refuses: promises; a limit is drawn anew for it. */
 static void take_back(struct attention_case *c)
 {
-    c->problem.rotary = NULL;
-    c->args.query_positions = c->args.key_positions = NULL;
     c->problem.workspace_limit = 0;
     c->problem.workspace_threads = 0;
     if (c->problem.scores && c->problem.scores->constant) {
@@ -203,6 +201,8 @@ static struct attention_case *tall_case(uint64_t seed, struct random *random)
     }
     if (scores.alibi || scores.mask)
         p.scores = &scores;
+    attn_rotary rotary = case_random_rotary(p.head_size, random);
+    p.rotary = random_chance(random, 0.3) ? &rotary : NULL;
     attn_statistics_wanted wanted = attn_statistics_wanted_init(
         random_chance(random, 0.5) ? (1u << 21) - 1 : ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT);
     wanted.top_keys = 5;
@@ -215,6 +215,8 @@ static struct attention_case *tall_case(uint64_t seed, struct random *random)
     case_fill_normal(&c->k, &c->problem.k, random, 1, 0);
     case_fill_normal(&c->v, &c->problem.v, random, 1, 0);
     case_random_scores(c, random);
+    if (c->problem.rotary)
+        case_random_positions(c, random);
     return c;
 }
 

@@ -103,7 +103,7 @@ static void problems(void **state)
     REFUSED(c->layout.group = 4, ATTN_ERR_VALUE, "problem.cache.group");
     REFUSED(c->problem.q.dtype = ATTN_INT8, ATTN_ERR_DTYPE, "problem.q.dtype");
     REFUSED(c->problem.o.dtype = ATTN_INT4, ATTN_ERR_DTYPE, "problem.o.dtype");
-    REFUSED(c->problem.rotary = &rotary, ATTN_ERR_VALUE, "problem.rotary");
+    REFUSED(c->problem.rotary = &rotary, ATTN_ERR_STRUCT_SIZE, "rotary.struct_size");
     REFUSED(c->problem.total_keys = 3, ATTN_ERR_SHAPE, "problem.total_keys");
 }
 

@@ -1,8 +1,9 @@
 /* Scores of a few rows against keys of a cache: the rows are those of all heads that read the kv head.
  *
  * One or two rows: a vector holds LANES channels, and the partial sums of LANES keys are folded into one
- * vector of scores. More: quads, as in_place_body.h has them. A key's sum is the same whatever stands
- * beside it; keys that fill up a last step are the last key again. */
+ * vector of scores. More: quads, as in_place_body.h has them. Rows of several sequences go the way that those
+ * of one of them would (call->like). A key's sum is the same whatever stands beside it; keys that fill up a
+ * last step are the last key again. */
 #include "kernels/cached/rows_body.h"
 
 enum { PLAIN_ROWS = LANES == 16 ? 8 : 2 }; /* up to so many whole vectors of a key meet */
@@ -72,6 +73,19 @@ INLINE void plain_keys(const float *queries, const void *const *key_at, int coun
     vf_store(scores, fold_lanes(sums[0]));
     if (rows == 2)
         vf_store(scores + ATTN_SCORE_STRIDE, fold_lanes(sums[1]));
+}
+
+/* All rows, `each` (1 or 2) at a time; a row's sum is the same either way. */
+INLINE void plain_rows(const struct attn_cached_scores_call *call, const void *const *key_at,
+                       int count, int64_t size, int key, const int each, const attn_dtype dtype)
+{
+    int row = 0;
+    for (; row + each <= call->rows; row += each)
+        plain_keys(call->queries + row * size, key_at, count, size,
+                   call->scores + (int64_t)row * ATTN_SCORE_STRIDE + key, each, dtype);
+    if (each == 2 && row < call->rows)
+        plain_keys(call->queries + row * size, key_at, count, size,
+                   call->scores + (int64_t)row * ATTN_SCORE_STRIDE + key, 1, dtype);
 }
 
 #if ATTN_VECTOR_BYTES == 64
@@ -157,9 +171,9 @@ INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const i
                          call->scores + (int64_t)row * ATTN_SCORE_STRIDE + key, false, dtype);
 #endif
         if ((rows == 1 || rows == 2) && size == 128) /* the query stays in registers */
-            plain_keys(call->queries, at, count, 128, call->scores + key, rows, dtype);
+            plain_rows(call, at, count, 128, key, rows, dtype);
         else if (rows == 1 || rows == 2)
-            plain_keys(call->queries, at, count, size, call->scores + key, rows, dtype);
+            plain_rows(call, at, count, size, key, rows, dtype);
         else if (rows == 0)
             quad_keys(call, at, count, size, call->scores + key, dtype);
     }
@@ -183,9 +197,9 @@ static void cached_scores(const struct attn_cached_scores_call *call)
 {
     if (call->rows == 1)
         plain_scores(call, LANES, 1);
-    else if (call->rows == 2)
+    else if (call->like <= 2)
         plain_scores(call, LANES, 2);
-    else if (call->rows <= PLAIN_ROWS)
+    else if (call->like <= PLAIN_ROWS)
         plain_scores(call, 4, 4);
     else if (call->keys.dtype == ATTN_F32 && rows_are_whole(&call->keys))
         cached_scores_as(call, IN_PLACE_KEYS, 0, false, ATTN_F32);
@@ -197,10 +211,10 @@ static void cached_scores(const struct attn_cached_scores_call *call)
 }
 
 /* Rows of whole vectors as cached_scores takes them; whole tiles of them. */
-static void cached_queries(const float *rows, int count, int64_t size, float *to)
+static void cached_queries(const float *rows, int count, int like, int64_t size, float *to)
 {
-    if (count <= PLAIN_ROWS) {
-        const int whole = count <= 2 ? count : (count + 3) / 4 * 4;
+    if (like <= PLAIN_ROWS) {
+        const int whole = like <= 2 ? count : (count + 3) / 4 * 4;
         for (int64_t t = 0; t < whole * size; t += LANES)
             vf_store(to + t, t < count * size ? vf_load(rows + t) : (vf){0});
         return;

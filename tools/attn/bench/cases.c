@@ -78,15 +78,18 @@ static const struct decoding {
     int batch, heads, kv_heads, page_size; /* 0 = all keys */
     int keys[5];                           /* ends with 0 */
     enum bench_statistics statistics;
+    int shared; /* of keys: those of the first sequence */
 } decodings[] = {
-    {"decode", "", 1, 32, 32, 0, {128, 1024, 16384}, STATISTICS_NONE},
-    {"decode", "", 1, 32, 8, 0, {128, 1024, 16384}, STATISTICS_NONE},
-    {"decode", "", 1, 8, 1, 0, {128, 1024, 16384, 131072}, STATISTICS_NONE},
-    {"decode", "_page16", 1, 32, 32, 16, {16384}, STATISTICS_NONE},
-    {"decode", "_page16", 1, 32, 8, 16, {16384}, STATISTICS_NONE},
-    {"decode", "_page16", 1, 8, 1, 16, {131072}, STATISTICS_NONE},
-    {"decode", "_b8", 8, 32, 8, 0, {4096}, STATISTICS_NONE},
-    {"decodestats", "", 1, 32, 8, 0, {16384}, STATISTICS_TWO},
+    {"decode", "", 1, 32, 32, 0, {128, 1024, 16384}, STATISTICS_NONE, 0},
+    {"decode", "", 1, 32, 8, 0, {128, 1024, 16384}, STATISTICS_NONE, 0},
+    {"decode", "", 1, 8, 1, 0, {128, 1024, 16384, 131072}, STATISTICS_NONE, 0},
+    {"decode", "_page16", 1, 32, 32, 16, {16384}, STATISTICS_NONE, 0},
+    {"decode", "_page16", 1, 32, 8, 16, {16384}, STATISTICS_NONE, 0},
+    {"decode", "_page16", 1, 8, 1, 16, {131072}, STATISTICS_NONE, 0},
+    {"decode", "_b8", 8, 32, 8, 0, {4096}, STATISTICS_NONE, 0},
+    {"decode", "_b8_page16", 8, 32, 8, 16, {4224}, STATISTICS_NONE, 0},
+    {"decode", "_b8_shared", 8, 32, 8, 16, {4224}, STATISTICS_NONE, 4096},
+    {"decodestats", "", 1, 32, 8, 0, {16384}, STATISTICS_TWO, 0},
 };
 
 static void make_case(struct bench_case *c, const struct family *f, attn_dtype dtype, int size)
@@ -119,7 +122,8 @@ static void make_decoding(struct bench_case *c, const struct decoding *d, attn_d
                              .statistics = d->statistics,
                              .partner = d->statistics == STATISTICS_NONE ? ALONE : BESIDE_PLAIN,
                              .cache = dtype,
-                             .page_size = d->page_size > 0 ? d->page_size : keys};
+                             .page_size = d->page_size > 0 ? d->page_size : keys,
+                             .shared = d->shared};
     snprintf(c->name, sizeof c->name, "%s_%s_%d_%d_n%d%s", d->name, bench_dtype_name(dtype),
              d->heads, d->kv_heads, keys, d->ending);
 }

@@ -4,7 +4,8 @@
  * the type, heads and kv heads where they differ, the head size, and "_n<N>" where the length is not the
  * usual one (2048; 4096 for causal, window512, documents and blocks; its own number for short<N>; 4096 keys
  * for few<Q>). decode_<type>_<heads>_<kv heads>_n<N> is one query on a cache of N keys of head size 128;
- * "_page16" in pages of 16, "_b8" with eight sequences; with "stats" its entropy and largest weight. */
+ * "_page16" in pages of 16, "_b8" with eight sequences, "_shared" whose first 4096 keys are in the same pages (of
+ * 16); with "stats" its entropy and largest weight. */
 #ifndef ATTN_TOOLS_BENCH_CASES_H
 #define ATTN_TOOLS_BENCH_CASES_H
 
@@ -39,6 +40,7 @@ struct bench_case {
     bool takes_minutes; /* run once, and only when its whole name is asked for */
     attn_dtype cache;   /* decoding: what k and v are stored as, in pages; else 0 */
     int page_size;      /* tokens of a page: all keys, or fewer */
+    int shared;         /* keys that all sequences have in the same pages: whole pages */
 };
 
 /* All of them, made at the first call. */

@@ -43,13 +43,30 @@ static int64_t pages_of_sequence(const struct bench_case *c)
     return (c->keys + c->page_size - 1) / c->page_size;
 }
 
+/* Pages of the pool: what sequences share is there once. */
+static int64_t pages_of_pool(const struct bench_case *c)
+{
+    return c->batch * pages_of_sequence(c) - (c->batch - 1) * (c->shared / c->page_size);
+}
+
+/* The pages of the pool, one behind the other, become those of sequences of which all begin as the first. */
+static void share_pages(const struct bench_case *c, int32_t *indices)
+{
+    const int64_t each = pages_of_sequence(c), same = c->shared / c->page_size;
+    for (int64_t b = c->batch - 1; b > 0; b--) { /* last to first: what is read is not yet moved */
+        const int64_t from = each + (b - 1) * (each - same);
+        memmove(indices + b * each + same, indices + from, (size_t)(each - same) * sizeof *indices);
+        memcpy(indices + b * each, indices, (size_t)same * sizeof *indices);
+    }
+}
+
 /* Pages of all sequences in an order that is none, but for contiguous caches. */
 static bool make_table(struct bench_pool *pool, struct failure *f)
 {
     const struct bench_case *c = pool->c;
-    const int64_t each = pages_of_sequence(c), pages = c->batch * each;
+    const int64_t each = pages_of_sequence(c), pages = pages_of_pool(c);
     int32_t *table = pool->table =
-        bench_allocate((size_t)(2 * c->batch + 1 + pages) * sizeof *table, f);
+        bench_allocate((size_t)(2 * c->batch + 1 + c->batch * each) * sizeof *table, f);
     if (!table)
         return false;
     int32_t *last = table + c->batch + 1, *indices = last + c->batch;
@@ -66,6 +83,7 @@ static bool make_table(struct bench_pool *pool, struct failure *f)
         int32_t kept = indices[i];
         indices[i] = indices[other], indices[other] = kept;
     }
+    share_pages(c, indices);
     return true;
 }
 
@@ -99,8 +117,9 @@ static bool make_copies(struct bench_pool *pool, struct failure *f)
 {
     const struct bench_case *c = pool->c;
     const attn_kv_layout *l = &pool->layout;
-    const int64_t pages = c->batch * pages_of_sequence(c);
-    const size_t rows = (size_t)c->batch * (size_t)c->kv_heads * (size_t)c->keys;
+    const int64_t pages = pages_of_pool(c);
+    const size_t keys = (size_t)c->batch * (size_t)(c->keys - c->shared) + (size_t)c->shared;
+    const size_t rows = keys * (size_t)c->kv_heads;
     const bool scaled = c->cache == ATTN_INT8;
     const size_t one = (size_t)(pages * l->k_stride[0]) * element_bytes(c);
     const size_t scales = scaled ? (size_t)(pages * l->k_scale_stride[0]) * sizeof(float) : 0;
