@@ -9,7 +9,9 @@
 #include <math.h>
 
 #include "attention/decode.h"
+#include "attention/kept.h"
 #include "attention/rows.h"
+#include "attention/stands.h"
 #include "base/half.h"
 
 /* What the driver keeps of each head of the tile. */
@@ -58,6 +60,7 @@ static struct attn_scratch scratch_of(const struct tile *tile, int h)
     view.rows += row;
     view.top_keys = top > 0 ? view.top_keys + row * top : NULL;
     view.top_scores = top > 0 ? view.top_scores + row * top : NULL;
+    view.borders = view.borders ? view.borders + row : NULL;
     view.visible = view.visible ? view.visible + row * ATTN_BLOCK_KEYS : NULL;
     return view;
 }
@@ -98,6 +101,8 @@ static void begin_tile(struct tile *tile, int64_t first_head)
         head->block.row_begin = 0;
         head->block.rows = tile->queries;
         head->block.groups = (tile->queries + group_rows - 1) / group_rows;
+        const struct attn_scratch view = scratch_of(tile, h);
+        attn_stands_rows(plan, &head->shape.mask, 0, tile->queries, &view);
         for (int q = 0; q < tile->queries; q++)
             load_query(run, &head->place, q,
                        d->rows + ((int64_t)h * tile->queries + q) * plan->cached_size);
@@ -134,6 +139,8 @@ static void softmax_head(struct tile *tile, int h)
         .extras = &plan->extras,
         .key_begin = block->key_begin,
         .position = head->shape.mask.offset,
+        .borders = view.borders,
+        .stands = view.stands,
         .top_keys = view.top_keys,
         .top_scores = view.top_scores,
     };
@@ -249,6 +256,7 @@ static void multiply_keys(struct tile *tile, int64_t begin, int keys)
 static void decode_block(struct tile *tile, int64_t key_block)
 {
     const struct attn_run_state *run = tile->run;
+    const struct attn_plan *plan = run->plan;
     bool any = false;
     tile->all_seen = true;
     for (int h = 0; h < tile->head_count; h++) {
@@ -259,8 +267,12 @@ static void decode_block(struct tile *tile, int64_t key_block)
         any |= head->seen;
         tile->all_seen &= head->block.all_seen;
     }
+    for (int h = 0; plan->keeps_weights && !any && h < tile->head_count; h++)
+        attn_kept_block(run, &tile->heads[h].place, &tile->heads[h].block, NULL, NULL);
     if (!any)
         return;
+    attn_stands_keys(&tile->heads[0].shape.mask, tile->heads[0].block.key_begin,
+                     tile->heads[0].block.keys, &tile->scratch);
     const int keys = tile->heads[0].block.keys;
     const int64_t begin = tile->heads[0].block.key_begin;
     multiply_keys(tile, begin, keys);
@@ -269,10 +281,13 @@ static void decode_block(struct tile *tile, int64_t key_block)
         struct attn_scratch view = scratch_of(tile, h);
         for (int q = 0; !head->seen && q < tile->queries; q++)
             fill_zeros(view.scores + (int64_t)q * ATTN_SCORE_STRIDE, 0, keys);
-        if (!head->seen)
-            continue;
-        attn_block_finish(&head->block, run, &head->place, &head->shape, &view, true);
-        softmax_head(tile, h);
+        if (head->seen) {
+            attn_block_finish(&head->block, run, &head->place, &head->shape, &view, true);
+            softmax_head(tile, h);
+        }
+        if (plan->keeps_weights)
+            attn_kept_block(run, &head->place, &head->block, &view,
+                            head->seen ? view.scores : NULL);
     }
     if (run->args->o)
         add_values(tile, begin, keys);
@@ -312,8 +327,9 @@ void attn_task_decode(void *argument, int64_t index, int worker)
     const int64_t chunks = attn_key_chunks(plan, run->key_blocks);
     const int64_t chunk = index % chunks, part = index / chunks % tiles;
     const int64_t pair = index / chunks / tiles;
-    const int64_t batch = pair / p->kv_heads, group = p->heads / p->kv_heads;
-    struct attn_place place = attn_run_sequence(run, batch, pair % p->kv_heads * group);
+    const int64_t batch = pair / run->decode_count, group = p->heads / p->kv_heads;
+    const int64_t kv_head = run->decode_first + pair % run->decode_count;
+    struct attn_place place = attn_run_sequence(run, batch, kv_head * group);
     const int64_t own_chunks = attn_key_chunks(plan, place.key_blocks);
     if (place.packing != ATTN_PACK_NOTHING || place.queries == 0 || chunk >= own_chunks)
         return;

@@ -40,6 +40,8 @@ struct attn_scratch {
     float *turned;         /* [the larger of rows and columns][Dk], with a rotary embedding */
     uint16_t *turned_half; /* the same rounded to bf16, for pairs */
     struct attn_turn_worker turn;
+    struct attn_mass_borders *borders; /* [ATTN_BLOCK_ROWS], masses where keys have positions */
+    int32_t *stands; /* [ATTN_BLOCK_KEYS], distances where they have: where each key stands */
     struct attn_decode_scratch decode; /* caches only */
     float *gathered; /* [block_keys][the larger head size]: rows of a cache that are to be packed */
     uint8_t *visible; /* [ATTN_BLOCK_ROWS][ATTN_BLOCK_KEYS], where masks may be read */
@@ -56,6 +58,9 @@ struct attn_workspace {
     float *chunk_outputs; /* [output_size] each */
     int32_t *chunk_top_keys;
     float *chunk_top_scores;
+    /* decoded weights and what they are told against: [decode_heads][B][heads of a group][decoded queries] of
+     * [key blocks][block_keys] and [key blocks] */
+    float *kept, *kept_reference;
     unsigned char *scratch; /* [threads][scratch_bytes] */
     size_t scratch_bytes;
 };

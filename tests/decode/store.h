@@ -51,8 +51,7 @@ struct laid store_lay(const struct store *store, int64_t page_size, bool orderly
                       struct random *random);
 void laid_destroy(struct laid *laid);
 
-/* Make the case read the pool instead of its tensors, and give back what it cannot measure there. Sequence
- * numbers of the store are those of the case. */
+/* Make the case read the pool instead of its tensors. Sequence numbers of the store are those of the case. */
 void laid_use(const struct laid *laid, struct attention_case *c);
 
 #endif
