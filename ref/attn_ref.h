@@ -28,6 +28,7 @@ typedef struct attn_ref_row {
     int64_t batch, head, query; /* which row */
     int64_t position;           /* p: where the query stands among the keys */
     int64_t keys;               /* of the sequence; of a padded batch args.keys, the rest unseen */
+    int64_t *stands;            /* [keys] where each key stands */
     bool *reached;              /* [keys] visible but for the caller's function */
     bool *visible;              /* [keys] */
     double *logit;              /* [keys] u = scale * q.k */

@@ -91,12 +91,19 @@ static void store_columns(const attn_problem *problem, const attn_args *args, in
                           int64_t head, int64_t keys, const double *mass, const int32_t *viewers)
 {
     uint32_t set = problem->statistics->set;
+    const attn_statistics *out = args->statistics;
+    const bool add = out->column_add;
+    /* what is behind the end of a sequence is written as 0, or not added to */
+    if (add)
+        keys = attn_ref_keys(problem, args, batch).length;
     int64_t first = attn_ref_key_index(problem, args, batch, head, 0);
     for (int64_t j = 0; j < keys; j++) {
         if (set & ATTN_STAT_COLUMN_MASS)
-            store(args->statistics->column_mass, first + j, mass[j]);
+            store(out->column_mass, first + j,
+                  (add ? (double)out->column_mass[first + j] : 0) + mass[j]);
         if (set & ATTN_STAT_COLUMN_VIEWERS)
-            args->statistics->column_viewers[first + j] = viewers[j];
+            out->column_viewers[first + j] =
+                (add ? out->column_viewers[first + j] : 0) + viewers[j];
     }
 }
 
@@ -106,7 +113,8 @@ static void one_head(const attn_problem *problem, const attn_args *args, attn_re
     const bool statistics = problem->statistics && args->statistics;
     const bool ragged = problem->lengths >= ATTN_LENGTHS_RAGGED_I32;
     const int64_t rows = ragged ? attn_ref_queries(problem, args, batch).length : args->queries;
-    const int64_t keys = ragged ? attn_ref_keys(problem, args, batch).length : args->keys;
+    const int64_t keys =
+        ragged && !problem->cache ? attn_ref_keys(problem, args, batch).length : args->keys;
     for (int64_t j = 0; j < keys; j++)
         mass[j] = 0, viewers[j] = 0;
     for (int64_t i = 0; i < rows; i++) {
@@ -118,7 +126,8 @@ static void one_head(const attn_problem *problem, const attn_args *args, attn_re
         store(args->reference, index, row->reference);
         store(args->sum, index, row->sum);
         for (int64_t j = 0; j < keys; j++)
-            mass[j] += row->weight[j], viewers[j] += row->visible[j];
+            mass[j] += j < row->keys ? row->weight[j] : 0,
+                viewers[j] += j < row->keys && row->visible[j];
         if (!statistics)
             continue;
         store_row_statistics(problem->statistics, args->statistics, index, row);

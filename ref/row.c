@@ -127,6 +127,7 @@ void attn_ref_row_compute(attn_ref_row *row, const attn_problem *problem, const 
     bool query_known = false; /* a query that reaches no key is not read either */
     know_keys(row, args, batch, kv_head(problem, head));
     for (int64_t j = 0; j < row->keys; j++) {
+        row->stands[j] = attn_ref_key_stands(problem, args, batch, j);
         row->reached[j] = attn_ref_visible(problem, args, batch, head, query, j);
         row->visible[j] = row->reached[j];
         row->logit[j] = row->score[j] = NAN;
@@ -160,6 +161,7 @@ attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
 {
     size_t keys = (size_t)args->keys + 1, size_v = (size_t)problem->head_size_v;
     memset(row, 0, sizeof *row);
+    row->stands = calloc(keys, sizeof *row->stands);
     row->reached = calloc(keys, sizeof *row->reached);
     row->visible = calloc(keys, sizeof *row->visible);
     row->logit = calloc(keys, sizeof *row->logit);
@@ -170,8 +172,8 @@ attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
     row->key_channels = calloc(keys * (size_t)problem->head_size, sizeof *row->key_channels);
     row->key_known = calloc(keys, sizeof *row->key_known);
     row->known_batch = -1;
-    if (row->reached && row->visible && row->logit && row->score && row->weight && row->o &&
-        row->query_channels && row->key_channels && row->key_known)
+    if (row->stands && row->reached && row->visible && row->logit && row->score && row->weight &&
+        row->o && row->query_channels && row->key_channels && row->key_known)
         return ATTN_OK;
     attn_ref_row_destroy(row);
     return ATTN_ERR_MEMORY;
@@ -179,6 +181,7 @@ attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
 
 void attn_ref_row_destroy(attn_ref_row *row)
 {
+    free(row->stands);
     free(row->reached);
     free(row->visible);
     free(row->logit);

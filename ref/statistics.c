@@ -85,20 +85,20 @@ static double smallest_score(const attn_ref_row *row)
     return min;
 }
 
-/* The weight of one key; 0 outside the sequence. */
-static double mass_at(const attn_ref_row *row, int64_t key)
-{
-    return key >= 0 && key < row->keys ? row->weight[key] : 0;
-}
-
-/* The weight of keys in [begin, end). */
+/* The weight of keys that stand in [begin, end). */
 static double mass_between(const attn_ref_row *row, int64_t begin, int64_t end)
 {
     double sum = 0;
     for (int64_t j = 0; j < row->keys; j++)
-        if (j >= begin && j < end)
+        if (row->stands[j] >= begin && row->stands[j] < end)
             sum += row->weight[j];
     return sum;
+}
+
+/* The weight of the key that stands at `position`; 0 where none does. */
+static double mass_at(const attn_ref_row *row, int64_t position)
+{
+    return mass_between(row, position, position + 1);
 }
 
 /* ids[j] is the segment of key j */
@@ -113,7 +113,7 @@ static double mass_of_segment(const attn_ref_row *row, const uint8_t *ids, int s
 
 static double distance(const attn_ref_row *row, int64_t key)
 {
-    return fabs((double)(row->position - key));
+    return fabs((double)(row->position - row->stands[key]));
 }
 
 static double distance_mean(const attn_ref_row *row)

@@ -13,7 +13,14 @@
  * moments sum e t, sum e t^2 with t = s - m). A row without a visible key has mass, weight, distance,
  * participation 0, key -1, max_logit, max_score -inf, min_score +inf, max_abs_logit 0.
  *
- * Row arrays are [B, Hq, Nq], contiguous, of the run's own B and Nq. All outputs are f32 or int32. */
+ * Row arrays are [B, Hq, Nq], contiguous, of the run's own B and Nq. All outputs are f32 or int32.
+ *
+ * Over a cache (attn/kv.h), a key j of max_key, top_keys, excluded keys, segments, weights, pairs and arrays of
+ * keys is its row index; arrays of keys are [B, Hq, Nk] with Nk = args.keys, whatever the queries, so that
+ * a generation keeps one Nk and its arrays. Masses of self, previous, next, first and local keys and distances
+ * go by where keys stand, which are other numbers once keys have been evicted. Up to 32 queries of a sequence
+ * keep all their weights instead of sweeping again: workspace for B * Hq * Nq * Nk of them, or as much of it as
+ * one kv head takes where that is over 64 MiB. */
 #ifndef ATTN_STATS_H
 #define ATTN_STATS_H
 
@@ -43,7 +50,8 @@ enum {
     ATTN_STAT_DISTANCE_MEAN = 1 << 15,
     ATTN_STAT_DISTANCE_SD = 1 << 16,
     ATTN_STAT_VISIBLE_KEYS = 1 << 17,
-    ATTN_STAT_COLUMN_MASS = 1 << 18,    /* by a second sweep of scores: about half a forward more */
+    ATTN_STAT_COLUMN_MASS =
+        1 << 18, /* by a second sweep of scores: about half a forward more; over caches see above */
     ATTN_STAT_COLUMN_VIEWERS = 1 << 19, /* counted from the masks alone */
     ATTN_STAT_TOP_KEYS = 1 << 20,
     ATTN_STAT_WEIGHTS =
@@ -112,6 +120,10 @@ typedef struct attn_statistics {
     /* per key: [B, Hq, Nk] */
     float *column_mass;      /* sum over rows of the weight they give this key */
     int32_t *column_viewers; /* how many rows see it */
+    /* Add to what the two arrays above hold, so that the steps of a generation add up (which keys can be
+     * evicted, attn/kv.h); what is not a key of a sequence is then left as it is. Default false: they are
+     * written, 0 behind the end of a sequence that is shorter than Nk. */
+    bool column_add;
 
     /* per row, the k keys of largest score, best first (lowest key first on ties): [B, Hq, Nq, k];
      * key -1 and weight 0 where the row sees fewer than k keys with a score above -inf */

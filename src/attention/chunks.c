@@ -179,8 +179,10 @@ void attn_task_merge_chunks(void *argument, int64_t index, int worker)
 {
     struct attn_run_state *run = argument;
     const struct attn_plan *plan = run->plan;
-    const int64_t heads = plan->problem.heads;
-    struct attn_place place = attn_run_sequence(run, index / heads, index % heads);
+    const int64_t group = plan->problem.heads / plan->problem.kv_heads;
+    const int64_t heads = run->decode_count * group;
+    struct attn_place place =
+        attn_run_sequence(run, index / heads, run->decode_first * group + index % heads);
     const int64_t chunks = attn_key_chunks(plan, place.key_blocks);
     if (place.packing != ATTN_PACK_NOTHING || place.queries == 0 || chunks <= 1)
         return;

@@ -12,7 +12,9 @@
 
 #include "attention/cascade.h"
 #include "attention/decode.h"
+#include "attention/kept.h"
 #include "attention/rows.h"
+#include "attention/stands.h"
 #include "attention/turned.h"
 #include "base/half.h"
 
@@ -72,6 +74,7 @@ static struct attn_scratch scratch_from(const struct attn_scratch *scratch,
     view.rows += row;
     view.top_keys = top > 0 ? view.top_keys + row * top : NULL;
     view.top_scores = top > 0 ? view.top_scores + row * top : NULL;
+    view.borders = view.borders ? view.borders + row : NULL;
     view.visible = view.visible ? view.visible + row * ATTN_BLOCK_KEYS : NULL;
     return view;
 }
@@ -119,6 +122,8 @@ static void begin_tile(struct tile *tile, struct attn_scratch *worker, int64_t f
         head->block.row_begin = 0;
         head->block.rows = tile->queries;
         head->block.groups = (tile->queries + group_rows - 1) / group_rows;
+        const struct attn_scratch view = scratch_of(tile, h);
+        attn_stands_rows(plan, &head->shape.mask, 0, tile->queries, &view);
         for (int q = 0; q < tile->queries; q++)
             load_query(run, &head->place, worker, q,
                        d->rows + ((int64_t)h * tile->queries + q) * plan->cached_size);
@@ -154,6 +159,8 @@ static void softmax_head(struct tile *tile, int h)
         .extras = &plan->extras,
         .key_begin = block->key_begin,
         .position = head->shape.mask.offset,
+        .borders = view.borders,
+        .stands = view.stands,
         .top_keys = view.top_keys,
         .top_scores = view.top_scores,
     };
@@ -303,6 +310,16 @@ static void multiply_keys(const struct tile *tile, int count, const struct attn_
     plan->kernels->cached_scores(&call);
 }
 
+/* Products of all tiles with the keys of the block. */
+static void multiply_block(struct tiles *tiles, int64_t begin, int keys)
+{
+    const struct attn_cached_rows rows = find_keys(tiles, begin, keys);
+    for (int i = 0, count = 0; i < tiles->count; i += count) {
+        count = alike(tiles, i);
+        multiply_keys(&tiles->tile[i], count, &rows);
+    }
+}
+
 /* What the tile's rows see of the block. */
 static void judge_tile(struct tile *tile, int64_t key_block)
 {
@@ -319,19 +336,29 @@ static void judge_tile(struct tile *tile, int64_t key_block)
     }
 }
 
-/* Products to weights. */
+/* Products to weights, which are kept where asked for: those of a tile that sees nothing too. */
 static void weigh_tile(struct tile *tile, int keys)
 {
     const struct attn_run_state *run = tile->run;
+    const struct attn_plan *plan = run->plan;
+    const struct attn_block *first = &tile->heads[0].block;
+    for (int h = 0; plan->keeps_weights && !tile->seen && h < tile->head_count; h++)
+        attn_kept_block(run, &tile->heads[h].place, &tile->heads[h].block, NULL, NULL);
+    if (!tile->seen)
+        return;
+    attn_stands_keys(&tile->heads[0].shape.mask, first->key_begin, first->keys, &tile->scratch);
     for (int h = 0; h < tile->head_count; h++) {
         struct head *head = &tile->heads[h];
         struct attn_scratch view = scratch_of(tile, h);
         for (int q = 0; !head->seen && q < tile->queries; q++)
             fill_zeros(view.scores + (int64_t)q * ATTN_SCORE_STRIDE, 0, keys);
-        if (!head->seen)
-            continue;
-        attn_block_finish(&head->block, run, &head->place, &head->shape, &view, true);
-        softmax_head(tile, h);
+        if (head->seen) {
+            attn_block_finish(&head->block, run, &head->place, &head->shape, &view, true);
+            softmax_head(tile, h);
+        }
+        if (plan->keeps_weights)
+            attn_kept_block(run, &head->place, &head->block, &view,
+                            head->seen ? view.scores : NULL);
     }
 }
 
@@ -362,19 +389,13 @@ static void decode_block(struct tiles *tiles, int64_t key_block)
         judge_tile(&tiles->tile[i], key_block);
         any |= tiles->tile[i].seen;
     }
-    if (!any)
-        return;
     const int keys = first->heads[0].block.keys;
     const int64_t begin = first->heads[0].block.key_begin;
-    const struct attn_cached_rows rows = find_keys(tiles, begin, keys);
-    for (int i = 0, count = 0; i < tiles->count; i += count) {
-        count = alike(tiles, i);
-        multiply_keys(&tiles->tile[i], count, &rows);
-    }
+    if (any)
+        multiply_block(tiles, begin, keys);
     for (int i = 0; i < tiles->count; i++)
-        if (tiles->tile[i].seen)
-            weigh_tile(&tiles->tile[i], keys);
-    if (run->args->o)
+        weigh_tile(&tiles->tile[i], keys);
+    if (any && run->args->o)
         add_block(tiles, begin, keys);
 }
 
@@ -448,9 +469,11 @@ void attn_task_decode(void *argument, int64_t index, int worker)
     const int64_t parts = attn_decode_tiles(plan, attn_decoded_queries(plan, run->args->queries));
     const int64_t chunks = attn_key_chunks(plan, run->key_blocks);
     /* Heads of one chunk follow each other: they share pages. */
-    const int64_t kv_head = index % p->kv_heads, part = index / p->kv_heads % parts;
-    const int64_t chunk = index / p->kv_heads / parts % chunks;
-    const int64_t batch = index / p->kv_heads / parts / chunks, group = p->heads / p->kv_heads;
+    const int64_t kv_head = run->decode_first + index % run->decode_count;
+    const int64_t part = index / run->decode_count % parts;
+    const int64_t chunk = index / run->decode_count / parts % chunks;
+    const int64_t batch = index / run->decode_count / parts / chunks;
+    const int64_t group = p->heads / p->kv_heads;
     const struct attn_place place = attn_run_sequence(run, batch, kv_head * group);
     struct attn_cascade_link link = attn_cascade_link_of(run, batch, chunk);
     const int64_t own_chunks = attn_key_chunks(plan, place.key_blocks);

@@ -4,6 +4,7 @@
 
 #include "attention/block.h"
 #include "attention/rows.h"
+#include "attention/stands.h"
 #include "base/half.h"
 
 /* The values of one block: where they are, and whether any is NaN or Inf (asked only where some row does not
@@ -164,6 +165,7 @@ static void softmax_block(const struct attn_block *block, const struct attn_run_
 {
     const struct attn_plan *plan = run->plan;
     float rescale[ATTN_BLOCK_ROWS];
+    attn_stands_keys(mask, block->key_begin, block->keys, scratch);
     struct attn_softmax_call call = {
         .scores = scratch->scores,
         .rows = block->rows,
@@ -175,6 +177,8 @@ static void softmax_block(const struct attn_block *block, const struct attn_run_
         .extras = &plan->extras,
         .key_begin = block->key_begin,
         .position = block->row_begin + mask->offset,
+        .borders = scratch->borders,
+        .stands = scratch->stands,
         .top_keys = scratch->top_keys,
         .top_scores = scratch->top_scores,
     };
@@ -217,6 +221,7 @@ void attn_task_forward(void *argument, int64_t index, int worker)
     struct attn_shape shape = attn_run_shape(run, &place);
     struct attn_block block;
     attn_rows_begin(run, &scratch, rows);
+    attn_stands_rows(plan, &shape.mask, row_begin, rows, &scratch);
     if (place.keys > 0)
         attn_block_rows(&block, run, &place, &scratch, row_begin, rows);
     for (int64_t key_block = 0; key_block < place.key_blocks; key_block++) {

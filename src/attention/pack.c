@@ -71,14 +71,16 @@ void attn_task_segments(void *argument, int64_t index, int worker)
                   begin = index % run->key_blocks * plan->block_keys;
     const struct attn_span span = attn_plan_key_span(plan, run->args, batch);
     const int64_t keys = attn_int64_min(plan->block_keys, span.length - begin);
-    if (keys <= 0)
+    const int64_t queries = attn_query_span(plan->problem.lengths, run->args, batch).length;
+    if (keys <= 0 || (plan->cached && attn_plan_packing(plan, queries) == ATTN_PACK_NOTHING))
         return;
     const int64_t blocks = attn_key_blocks(plan, plan->problem.keys);
     const int64_t per_key = (int64_t)plan->segments.count * columns;
     float *packed = run->workspace.segments + batch * blocks * plan->block_keys * per_key;
     packed += begin * per_key;
-    const int64_t origin =
-        attn_is_ragged(plan->problem.lengths) ? span.first : batch * run->args->keys;
+    const int64_t origin = attn_is_ragged(plan->problem.lengths) && !plan->cached
+                               ? span.first
+                               : batch * run->args->keys;
     const uint8_t *ids = run->statistics->segment_ids + origin + begin;
 
     for (int64_t i = 0; i < keys * per_key; i++)

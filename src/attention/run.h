@@ -17,6 +17,7 @@ struct attn_run_state {
     /* the (sequence, kv head) pairs packed now, numbered sequence * Hkv + kv head */
     int64_t flight_first, flight_count;
     int64_t cascade_chunks; /* the first so many chunks of sequences may be shared (cascade.h) */
+    int64_t decode_first, decode_count; /* the kv heads that are decoded now */
 };
 
 /* Where a (sequence, query head) is, and where its packed keys and values are. */
@@ -72,7 +73,8 @@ void attn_task_viewers(void *argument, int64_t index, int worker); /* B * Hq */
 void attn_task_weights(void *argument, int64_t index, int worker); /* weights_count */
 void attn_task_pair(void *argument, int64_t index, int worker);    /* pairs_count */
 
-/* Over a cache: B * Hkv * tiles of rows * chunks of keys; then B * Hq. */
+/* Over a cache, with heads those decoded now: B * kv heads * tiles of rows * chunks of keys; then B * heads.
+ * attention/kept.h has what follows. */
 void attn_task_decode(void *argument, int64_t index, int worker);
 void attn_task_merge_chunks(void *argument, int64_t index, int worker);
 

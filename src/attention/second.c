@@ -4,9 +4,23 @@
 #include <math.h>
 
 #include "attention/block.h"
+#include "attention/cached.h"
 #include "attention/turned.h"
 #include "base/half.h"
 #include "plan/lengths.h"
+
+/* Whether another file tells it: of the weights that decoded rows keep (attention/kept.c). */
+static bool decoded(const struct attn_plan *plan, const struct attn_place *place)
+{
+    return plan->cached && place->packing == ATTN_PACK_NOTHING;
+}
+
+/* Keys of a sequence in arrays of keys, with what is behind its own where sequences lie that far apart. */
+static int64_t keys_of_arrays(const struct attn_run_state *run, const struct attn_place *place)
+{
+    const struct attn_plan *plan = run->plan;
+    return attn_is_ragged(plan->problem.lengths) && !plan->cached ? place->keys : run->args->keys;
+}
 
 /* The finished rows of a head, as the weights kernel wants them. */
 static void call_for_group(struct attn_weights_call *call, const struct attn_block *block,
@@ -70,11 +84,14 @@ void attn_task_columns(void *argument, int64_t index, int worker)
     const bool count = plan->reads_masks && attn_plan_wants(plan, ATTN_STAT_COLUMN_VIEWERS);
     const int64_t begin = first * plan->block_keys;
     const int64_t span = ATTN_COLUMN_BLOCKS * plan->block_keys;
-    const int64_t all_keys = attn_is_ragged(plan->problem.lengths) ? place.keys : run->args->keys;
+    const bool add = run->statistics->column_add;
+    const int64_t all_keys = add ? place.keys : keys_of_arrays(run, &place);
     const int64_t written = attn_int64_max(0, attn_int64_min(span, all_keys - begin));
     const int64_t keys = attn_int64_max(0, attn_int64_min(span, place.keys - begin));
     const int64_t blocks = attn_int64_div_up(keys, plan->block_keys);
 
+    if (decoded(plan, &place))
+        return;
     memset(scratch.column_totals, 0, (size_t)written * sizeof(double));
     memset(scratch.column_viewers, 0, (size_t)written * sizeof(int32_t));
     for (int64_t row = 0; keys > 0 && row < place.queries; row += place.blocks.rows) {
@@ -94,26 +111,40 @@ void attn_task_columns(void *argument, int64_t index, int worker)
         }
     }
     for (int64_t j = 0; j < written; j++) {
+        const int64_t at = place.keys_at + begin + j;
+        float *mass = run->statistics->column_mass + at;
+        int32_t *viewers = run->statistics->column_viewers + at;
         if (attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS))
-            run->statistics->column_mass[place.keys_at + begin + j] =
-                (float)scratch.column_totals[j];
+            *mass = (float)((add ? (double)*mass : 0.0) + scratch.column_totals[j]);
         if (count)
-            run->statistics->column_viewers[place.keys_at + begin + j] = scratch.column_viewers[j];
+            *viewers = (add ? *viewers : 0) + scratch.column_viewers[j];
     }
 }
 
+enum { VIEWERS_ADDED = ATTN_BLOCK_KEYS * ATTN_COLUMN_BLOCKS }; /* keys that a scratch holds */
+
 void attn_task_viewers(void *argument, int64_t index, int worker)
 {
-    (void)worker;
     struct attn_run_state *run = argument;
-    const int64_t heads = run->plan->problem.heads;
+    const struct attn_plan *plan = run->plan;
+    const int64_t heads = plan->problem.heads;
     struct attn_place place = attn_run_sequence(run, index / heads, index % heads);
     struct attn_mask mask = attn_run_mask(run, &place);
     int32_t *viewers = run->statistics->column_viewers + place.keys_at;
-    attn_mask_viewers(&mask, place.queries, viewers);
-    if (run->plan->problem.lengths == ATTN_LENGTHS_PADDED)
-        for (int64_t key = place.keys; key < run->args->keys; key++)
-            viewers[key] = 0;
+    if (run->statistics->column_add) {
+        int32_t *more = attn_workspace_scratch(&run->workspace, plan, worker).column_viewers;
+        for (int64_t begin = 0; begin < place.keys; begin += VIEWERS_ADDED) {
+            int64_t end = attn_int64_min(place.keys, begin + VIEWERS_ADDED);
+            attn_mask_viewers(&mask, place.queries, begin, end, more);
+            for (int64_t key = begin; key < end; key++)
+                viewers[key] += more[key - begin];
+        }
+        return;
+    }
+    attn_mask_viewers(&mask, place.queries, 0, place.keys, viewers);
+    const int64_t all = keys_of_arrays(run, &place);
+    for (int64_t key = place.keys; key < all; key++)
+        viewers[key] = 0;
 }
 
 /* One request, if its kv head is in the flight. */
@@ -132,6 +163,8 @@ void attn_task_weights(void *argument, int64_t index, int worker)
     struct attn_place place = attn_run_place(run, pair, request->head % group_heads);
     struct attn_shape shape = attn_run_shape(run, &place);
 
+    if (decoded(plan, &place))
+        return;
     for (int64_t row = request->row_begin; row < request->row_end; row += place.blocks.rows) {
         struct attn_block block;
         int rows = (int)attn_int64_min(place.blocks.rows, request->row_end - row);
@@ -155,6 +188,16 @@ void attn_task_weights(void *argument, int64_t index, int worker)
     }
 }
 
+static struct attn_rows_at key_of_pair(const struct attn_run_state *run,
+                                       const struct attn_place *place, struct attn_scratch *scratch,
+                                       int64_t key)
+{
+    if (!run->plan->cached)
+        return attn_key_rows(run, place, scratch, key, 1, 1);
+    const int64_t stride = attn_cached_gather_keys(run, place, scratch, key, 1);
+    return (struct attn_rows_at){scratch->gathered, ATTN_F32, stride};
+}
+
 /* One pair, straight from its query and key. */
 void attn_task_pair(void *argument, int64_t index, int worker)
 {
@@ -164,9 +207,11 @@ void attn_task_pair(void *argument, int64_t index, int worker)
     const attn_pair *pair = &run->statistics->pairs[index];
     struct attn_place place = attn_run_sequence(run, pair->batch, pair->head);
     struct attn_shape shape = attn_run_shape(run, &place);
+    if (decoded(plan, &place))
+        return;
     struct attn_scratch scratch = attn_workspace_scratch(&run->workspace, plan, worker);
     struct attn_rows_at q = attn_query_rows(run, &place, &scratch, pair->query, 1, 0);
-    struct attn_rows_at k = attn_key_rows(run, &place, &scratch, pair->key, 1, 1);
+    struct attn_rows_at k = key_of_pair(run, &place, &scratch, pair->key);
     double score = 0.0;
     for (int64_t t = 0; t < p->head_size; t++)
         score += (double)attn_element_value(q.at, q.dtype, t) *

@@ -70,6 +70,12 @@ struct attn_row_extras {
     int32_t top_keys;
 };
 
+/* The keys that masses are told of, as borders that rise: before [previous, self), on [self, next) and behind
+ * [next, after_next) the query's position; [0, first); [local_begin, local_end). */
+struct attn_mass_borders {
+    int64_t previous, self, next, after_next, first, local_begin, local_end;
+};
+
 /* Rows in memory that the next call will read: asked for bit by bit, while this one multiplies. */
 struct attn_soon {
     const char *at;
@@ -121,6 +127,10 @@ struct attn_softmax_call {
     const struct attn_row_extras *extras;
     int64_t key_begin; /* of the block */
     int64_t position;  /* of row 0 of the block */
+    /* where keys do not each stand at their index, else NULL: borders of each row, and where each key of the
+     * block stands (any number behind its end) */
+    const struct attn_mass_borders *borders;
+    const int32_t *stands;
     int32_t *top_keys; /* [rows][extras.top_keys], best first */
     float *top_scores;
 };

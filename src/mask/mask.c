@@ -56,27 +56,30 @@ int64_t attn_mask_visible(const struct attn_mask *mask, int64_t query)
 
 static void count_run(int32_t *steps, int64_t keys, int64_t begin, int64_t end)
 {
-    if (begin >= end)
+    begin = attn_int64_max(0, begin);
+    if (begin >= end || begin >= keys)
         return;
     steps[begin]++;
     if (end < keys)
         steps[end]--;
 }
 
-void attn_mask_viewers(const struct attn_mask *mask, int64_t rows, int32_t *viewers)
+void attn_mask_viewers(const struct attn_mask *mask, int64_t rows, int64_t begin, int64_t end,
+                       int32_t *viewers)
 {
     /* Where the count rises and falls from one key to the next, then the running sum. */
-    for (int64_t key = 0; key < mask->keys; key++)
+    const int64_t keys = end - begin;
+    for (int64_t key = 0; key < keys; key++)
         viewers[key] = 0;
     for (int64_t query = 0; query < rows; query++) {
         struct attn_row_keys row = attn_mask_row(mask, query);
-        count_run(viewers, mask->keys, 0, row.prefix);
-        count_run(viewers, mask->keys, row.first, row.last);
+        count_run(viewers, keys, -begin, row.prefix - begin);
+        count_run(viewers, keys, row.first - begin, row.last - begin);
     }
-    for (int64_t key = 1; key < mask->keys; key++)
+    for (int64_t key = 1; key < keys; key++)
         viewers[key] += viewers[key - 1];
     /* a key of the batch's longest sequence may lie behind the end of this one */
     for (int64_t i = 0; i < mask->excluded_count; i++)
-        if (mask->excluded[i] >= 0 && mask->excluded[i] < mask->keys)
-            viewers[mask->excluded[i]] = 0;
+        if (mask->excluded[i] >= begin && mask->excluded[i] < end)
+            viewers[mask->excluded[i] - begin] = 0;
 }

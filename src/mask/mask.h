@@ -129,7 +129,8 @@ int64_t attn_mask_visible(const struct attn_mask *mask, int64_t query);
 
 bool attn_mask_excludes(const struct attn_mask *mask, int64_t key);
 
-/* How many of `rows` rows see each key, into viewers[keys]. */
-void attn_mask_viewers(const struct attn_mask *mask, int64_t rows, int32_t *viewers);
+/* How many of `rows` rows see each key of [begin, end), into viewers[end - begin]. */
+void attn_mask_viewers(const struct attn_mask *mask, int64_t rows, int64_t begin, int64_t end,
+                       int32_t *viewers);
 
 #endif

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 
 #include <attn/scores.h>
-#include <attn/stats.h>
 
 #include "kv/layout.h"
 #include "plan/plan.h"
@@ -13,25 +12,6 @@
 /* What a cache cannot serve. */
 static attn_status check_options(const attn_problem *p, attn_error *error)
 {
-    const uint32_t wanted = p->statistics ? p->statistics->set : 0;
-    const uint32_t placed = ATTN_STAT_MASS_SELF | ATTN_STAT_MASS_PREVIOUS | ATTN_STAT_MASS_NEXT |
-                            ATTN_STAT_MASS_FIRST | ATTN_STAT_MASS_LOCAL | ATTN_STAT_DISTANCE_MEAN |
-                            ATTN_STAT_DISTANCE_SD;
-    const uint32_t swept = ATTN_STAT_COLUMN_MASS | ATTN_STAT_COLUMN_VIEWERS | ATTN_STAT_WEIGHTS |
-                           ATTN_STAT_PAIRS | ATTN_STAT_MASS_SEGMENTS;
-    if (wanted & swept)
-        return attn_fail(
-            error, ATTN_ERR_VALUE,
-            "problem.statistics.set is 0x%" PRIx32
-            "; over a cache it may not hold COLUMN_MASS, COLUMN_VIEWERS, WEIGHTS, PAIRS "
-            "or MASS_SEGMENTS",
-            wanted);
-    if (p->cache->positions && (wanted & placed))
-        return attn_fail(error, ATTN_ERR_VALUE,
-                         "problem.statistics.set is 0x%" PRIx32
-                         "; over a cache with positions it may not hold MASS_SELF to MASS_LOCAL or "
-                         "distances",
-                         wanted);
     if (p->scores && p->scores->constant)
         return attn_fail(error, ATTN_ERR_VALUE,
                          "problem.scores.constant is given beside problem.cache, whose lengths "

@@ -53,7 +53,12 @@ static void say_softmax(struct text *text, const struct attn_plan *plan)
             (double)plan->problem.softcap);
     if (plan->problem.sinks)
         say(text, "sinks: one logit for each head, added once when a row is finished\n");
-    if (plan->second_sweep)
+    if (plan->keeps_weights)
+        say(text,
+            "kept weights: of rows that are decoded, for what is told of all keys, %" PRId64
+            " kv heads at a time\n",
+            plan->decode_heads);
+    if (plan->second_sweep && (!plan->cached || plan->problem.queries > plan->in_place_rows))
         say(text, "second sweep: scores once more for %s%s%s(finished rows are kept)\n",
             attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS) ? "column mass " : "",
             attn_plan_wants(plan, ATTN_STAT_WEIGHTS) ? "chosen weights " : "",

@@ -66,6 +66,21 @@ static int64_t choose_flight(const struct attn_plan *plan)
     return attn_int64_min(wanted, pairs);
 }
 
+/* How many kv heads to decode at once: all, or up to 64 MiB of kept weights. */
+static int64_t choose_decode_heads(const struct attn_plan *plan)
+{
+    const attn_problem *p = &plan->problem;
+    int64_t floats;
+    if (!plan->keeps_weights || p->heads == 0)
+        return p->kv_heads;
+    if (!attn_int64_mul(&floats, p->batch * (p->heads / p->kv_heads),
+                        attn_decoded_queries(plan, p->queries)) ||
+        !attn_int64_mul(&floats, floats, p->keys))
+        return 1;
+    int64_t fit = (64 << 20) / (int64_t)sizeof(float) / attn_int64_max(floats, 1);
+    return attn_int64_max(1, attn_int64_min(fit, p->kv_heads));
+}
+
 static void choose_softmax(struct attn_plan *plan)
 {
     struct attn_row_extras *extras = &plan->extras;
@@ -88,8 +103,12 @@ static void choose_softmax(struct attn_plan *plan)
                                                                : plan->kernels->softmax;
     plan->column_sweep = attn_plan_wants(plan, ATTN_STAT_COLUMN_MASS) ||
                          (plan->reads_masks && attn_plan_wants(plan, ATTN_STAT_COLUMN_VIEWERS));
-    plan->second_sweep =
-        plan->column_sweep || attn_plan_wants(plan, ATTN_STAT_WEIGHTS | ATTN_STAT_PAIRS);
+    plan->keeps_weights =
+        plan->cached &&
+        (plan->column_sweep ||
+         attn_plan_wants(plan, ATTN_STAT_WEIGHTS | ATTN_STAT_PAIRS | ATTN_STAT_MASS_SEGMENTS));
+    plan->second_sweep = plan->column_sweep || plan->keeps_weights ||
+                         attn_plan_wants(plan, ATTN_STAT_WEIGHTS | ATTN_STAT_PAIRS);
 }
 
 /* Keep the workspace within the limit: pack fewer kv heads at a time or, if one is too many, let every task
@@ -102,6 +121,10 @@ static attn_status keep_limit(struct attn_plan *plan, attn_error *error)
         p->workspace_threads > 0 ? p->workspace_threads : attn_exec_default_threads();
     const int64_t wanted = plan->flight;
     if (limit == 0 || attn_plan_workspace(plan, threads) <= limit)
+        return ATTN_OK;
+    if (plan->keeps_weights)
+        plan->decode_heads = attn_int64_min(plan->decode_heads, 1);
+    if (attn_plan_workspace(plan, threads) <= limit)
         return ATTN_OK;
     int64_t low = 0, high = wanted; /* `low` fits (or is none), `high` does not */
     while (high - low > 1) {
@@ -146,6 +169,7 @@ static attn_status choose_sizes(struct attn_plan *plan, attn_error *error)
     plan->output_size = padded_channels;
     plan->chunk_blocks = CACHED_CHUNK_KEYS / plan->block_keys;
     plan->flight = choose_flight(plan);
+    plan->decode_heads = choose_decode_heads(plan);
 
     struct attn_workspace workspace;
     struct attn_arena arena = attn_arena_measure();

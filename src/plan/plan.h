@@ -53,6 +53,8 @@ struct attn_plan {
     void (*softmax)(struct attn_softmax_call *call); /* one of the table's three */
     bool second_sweep;     /* finished rows are kept for weights, column mass and pairs */
     bool column_sweep;     /* column mass, or viewers under masks that are read */
+    bool keeps_weights;    /* of a cache: decoded rows leave every weight (attention/kept.h) */
+    int64_t decode_heads;  /* kv heads that are decoded in one launch */
     int in_place_rows;     /* up to so many queries read keys and values where they lie; 0 = none */
     bool flight_limited;   /* workspace_limit made the flight smaller */
     bool pack_in_tasks;    /* workspace_limit leaves no room for a packed kv head */

@@ -61,11 +61,11 @@ static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena
     scratch->rows = take(arena, rows, 1, sizeof(struct attn_row));
     scratch->top_keys = take(arena, rows, top, sizeof(int32_t));
     scratch->top_scores = take(arena, rows, top, sizeof(float));
-    scratch->column_sums = take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, 1, sizeof(float));
-    scratch->column_totals =
-        take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, ATTN_COLUMN_BLOCKS, sizeof(double));
-    scratch->column_viewers =
-        take(arena, plan->second_sweep ? ATTN_BLOCK_KEYS : 0, ATTN_COLUMN_BLOCKS, sizeof(int32_t));
+    const size_t swept = plan->second_sweep ? ATTN_BLOCK_KEYS : 0;
+    const size_t viewed = attn_plan_wants(plan, ATTN_STAT_COLUMN_VIEWERS) ? ATTN_BLOCK_KEYS : swept;
+    scratch->column_sums = take(arena, swept, 1, sizeof(float));
+    scratch->column_totals = take(arena, swept, ATTN_COLUMN_BLOCKS, sizeof(double));
+    scratch->column_viewers = take(arena, viewed, ATTN_COLUMN_BLOCKS, sizeof(int32_t));
     const size_t pairs = plan->turn ? count_of(plan->turn->pairs) : 0;
     const size_t turned =
         plan->turn ? (size_t)attn_int64_max(plan->kernels->rows, plan->kernels->columns) : 0;
@@ -79,6 +79,11 @@ static void carve_scratch(struct attn_scratch *scratch, struct attn_arena *arena
         .sine = take(arena, pairs, 1, sizeof(float)),
         .input = take(arena, plan->turn ? head_size : 0, 1, sizeof(float)),
     };
+    const bool placed = plan->cached && plan->cache.positions;
+    scratch->borders =
+        take(arena, placed && plan->extras.masses ? rows : 0, 1, sizeof(struct attn_mass_borders));
+    scratch->stands =
+        take(arena, placed && plan->extras.distances ? ATTN_BLOCK_KEYS : 0, 1, sizeof(int32_t));
     if (plan->cached) {
         carve_decode(&scratch->decode, arena, plan);
         const int64_t larger = attn_int64_max(plan->cached_size, plan->output_size);
@@ -124,6 +129,23 @@ static void carve_cascade(struct attn_workspace *workspace, struct attn_arena *a
     workspace->cascade_sets = take(arena, room, 1, sizeof(struct attn_cascade_set));
 }
 
+/* The weights of the rows that are decoded at once. */
+static void carve_kept(struct attn_workspace *workspace, struct attn_arena *arena,
+                       const struct attn_plan *plan)
+{
+    const attn_problem *p = &plan->problem;
+    const size_t blocks = count_of(attn_key_blocks(plan, p->keys));
+    const int64_t group = p->kv_heads > 0 ? p->heads / p->kv_heads : 0;
+    size_t rows;
+    if (!attn_size_mul(&rows, count_of(p->batch * group), count_of(plan->decode_heads)) ||
+        !attn_size_mul(&rows, rows, count_of(attn_decoded_queries(plan, p->queries)))) {
+        arena->failed = true;
+        return;
+    }
+    workspace->kept = take(arena, rows, blocks * (size_t)plan->block_keys, sizeof(float));
+    workspace->kept_reference = take(arena, rows, blocks, sizeof(float));
+}
+
 void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *arena,
                           const struct attn_plan *plan, int threads)
 {
@@ -137,8 +159,11 @@ void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *a
     workspace->keys = take(arena, shared, count_of(plan->packed_keys), sizeof(float));
     workspace->values = take(arena, shared, count_of(plan->packed_values), sizeof(float));
     workspace->non_finite = take(arena, shared, blocks, 1);
-    workspace->segments = take(arena, count_of(p->batch) * (size_t)plan->segments.count,
-                               padded_keys * columns, sizeof(float));
+    /* decoded rows have theirs of the weights they keep */
+    const bool one_hot = !plan->cached || p->queries > plan->in_place_rows;
+    workspace->segments =
+        take(arena, one_hot ? count_of(p->batch) * (size_t)plan->segments.count : 0,
+             padded_keys * columns, sizeof(float));
     bool ragged = attn_is_ragged(p->lengths);
     size_t kept = plan->second_sweep ? count_of(ragged ? p->heads : p->batch * p->heads) : 0;
     size_t rows = count_of(ragged ? p->total_queries : p->queries);
@@ -149,6 +174,8 @@ void attn_workspace_carve(struct attn_workspace *workspace, struct attn_arena *a
         carve_chunks(workspace, arena, plan);
         carve_cascade(workspace, arena, plan);
     }
+    if (plan->keeps_weights)
+        carve_kept(workspace, arena, plan);
 
     struct attn_scratch scratch;
     struct attn_arena one = attn_arena_measure();

@@ -64,6 +64,8 @@ struct attn_scratch {
     float *turned;         /* [the larger of rows and columns][Dk], with a rotary embedding */
     uint16_t *turned_half; /* the same rounded to bf16, for pairs */
     struct attn_turn_worker turn;
+    struct attn_mass_borders *borders; /* [ATTN_BLOCK_ROWS], masses where keys have positions */
+    int32_t *stands; /* [ATTN_BLOCK_KEYS], distances where they have: where each key stands */
     struct attn_decode_scratch decode; /* caches only */
     float *gathered;  /* [block_keys][the larger head size]: rows of a cache, packed or turned */
     uint8_t *visible; /* [ATTN_BLOCK_ROWS][ATTN_BLOCK_KEYS], where masks may be read */
@@ -82,7 +84,10 @@ struct attn_workspace {
     float *chunk_top_scores;
     struct attn_cascade_link *cascade_links; /* [whole chunks][B] */
     struct attn_cascade_set *cascade_sets;   /* [attn_cascade_room(B)] */
-    unsigned char *scratch;                  /* [threads][scratch_bytes] */
+    /* decoded weights and what they are told against: [decode_heads][B][heads of a group][decoded queries] of
+     * [key blocks][block_keys] and [key blocks] */
+    float *kept, *kept_reference;
+    unsigned char *scratch; /* [threads][scratch_bytes] */
     size_t scratch_bytes;
 };
 

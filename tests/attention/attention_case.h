@@ -179,6 +179,9 @@ void case_pack(attn_problem *problem);
 /* Random content for what problem.scores (c->scores) and problem.sinks say there is. */
 void case_random_scores(struct attention_case *c, struct random *random);
 
+/* Segments of keys, weights and pairs, as far as they are wanted. */
+void case_random_requests(struct attention_case *c, struct random *random);
+
 /* Random options of the plan alone: a limit of the workspace, from the least that will do to all of it. The
  * last to be drawn: plans are made to find it. */
 void case_random_limit(struct attention_case *c, struct random *random);

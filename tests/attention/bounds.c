@@ -231,16 +231,13 @@ static double score_bounds(struct row_bounds *b, const attn_ref_row *row, const 
     return largest;
 }
 
-static double sum_at(const struct row_bounds *b, int64_t key)
-{
-    return key >= 0 && key < b->keys ? b->weight[key] : 0;
-}
-
-static double sum_between(const struct row_bounds *b, int64_t begin, int64_t end)
+/* Of the keys that stand in [begin, end). */
+static double sum_between(const struct row_bounds *b, const attn_ref_row *row, int64_t begin,
+                          int64_t end)
 {
     double sum = 0;
     for (int64_t j = 0; j < b->keys; j++)
-        if (j >= begin && j < end)
+        if (row->stands[j] >= begin && row->stands[j] < end)
             sum += b->weight[j];
     return sum;
 }
@@ -250,11 +247,11 @@ static void mass_bounds(struct row_bounds *b, const attn_ref_row *row, const att
 {
     attn_statistics_wanted w = p->statistics ? *p->statistics : attn_statistics_wanted_init(0);
     int64_t at = row->position;
-    b->mass_self = sum_at(b, at);
-    b->mass_previous = sum_at(b, at - 1);
-    b->mass_next = sum_at(b, at + 1);
-    b->mass_first = sum_between(b, 0, w.first_keys);
-    b->mass_local = sum_between(b, at - w.local_distance, at + w.local_distance + 1);
+    b->mass_self = sum_between(b, row, at, at + 1);
+    b->mass_previous = sum_between(b, row, at - 1, at);
+    b->mass_next = sum_between(b, row, at + 1, at + 2);
+    b->mass_first = sum_between(b, row, 0, w.first_keys);
+    b->mass_local = sum_between(b, row, at - w.local_distance, at + w.local_distance + 1);
     const uint8_t *ids = p->statistics && args->statistics ? args->statistics->segment_ids : NULL;
     memset(b->mass_segments, 0, sizeof b->mass_segments);
     if (ids)
@@ -273,7 +270,7 @@ static void moment_bounds(struct row_bounds *b, const attn_ref_row *row, double 
             continue;
         double centred = log_weight(row, j) + row->entropy;
         double below = fabs(row->score[j] - row->max_score);
-        double distance = fabs((double)(row->position - j));
+        double distance = fabs((double)(row->position - row->stands[j]));
         linear += p * fabs(centred) * delta;
         square += p * (fabs(centred * centred - row->varentropy) + 2 * fabs(centred)) * delta;
         curve += p * delta * delta * (1 + centred * centred);

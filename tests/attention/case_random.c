@@ -257,7 +257,7 @@ static void random_masks(struct attention_case *c, struct random *random)
     }
 }
 
-static void random_requests(struct attention_case *c, struct random *random)
+void case_random_requests(struct attention_case *c, struct random *random)
 {
     int64_t batch = c->args.batch, heads = c->problem.heads;
     int64_t nq = c->args.queries, nk = c->args.keys;
@@ -402,7 +402,7 @@ static struct attention_case *make_random(uint64_t seed, enum case_size size, bo
     c->seed = seed;
     c->one_line = random_chance(&random, 0.2);
     random_masks(c, &random);
-    random_requests(c, &random);
+    case_random_requests(c, &random);
     random_values(c, &random);
     if (everything)
         case_random_scores(c, &more);

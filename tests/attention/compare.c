@@ -329,7 +329,7 @@ static void check_columns(struct comparison *x, int64_t b, int64_t h)
 {
     const struct attention_case *c = x->c;
     const bool ragged = c->problem.lengths >= ATTN_LENGTHS_RAGGED_I32;
-    for (int64_t j = 0; j < (ragged ? case_keys(c, b) : c->args.keys); j++) {
+    for (int64_t j = 0; j < (ragged && !c->problem.cache ? case_keys(c, b) : c->args.keys); j++) {
         int64_t at = attn_ref_key_index(&c->problem, &c->args, b, h, j);
         snprintf(x->where, sizeof x->where, "[%lld][%lld][key %lld]", (long long)b, (long long)h,
                  (long long)j);

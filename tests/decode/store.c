@@ -412,6 +412,42 @@ static void relay_positions(struct attention_case *c)
     c->args.key_positions = c->key_positions = padded;
 }
 
+/* An output array of keys is [B, Hq, Nk] over a cache. */
+static void *relay_output(struct attention_case *c, const char *name, void *before)
+{
+    for (int i = 0; before && i < c->outputs_count; i++) {
+        struct guarded *array = &c->outputs[i];
+        if (strcmp(array->name, name) != 0)
+            continue;
+        const bool ignored = array->ignored;
+        guarded_destroy(array);
+        *array = guarded_create(name, (size_t)(c->args.batch * c->problem.heads * c->args.keys));
+        array->ignored = ignored;
+        return array->data;
+    }
+    return before;
+}
+
+/* Column arrays and the segments of keys, whatever the queries. */
+static void relay_columns(struct attention_case *c)
+{
+    if (c->problem.lengths < ATTN_LENGTHS_RAGGED_I32)
+        return;
+    attn_statistics *s = &c->statistics;
+    s->column_mass = relay_output(c, "column_mass", s->column_mass);
+    s->column_viewers = relay_output(c, "column_viewers", s->column_viewers);
+    if (!c->segment_ids)
+        return;
+    uint8_t *padded = need((size_t)(c->args.batch * c->args.keys), 1);
+    for (int64_t b = 0; b < c->args.batch; b++)
+        for (int64_t j = 0; j < case_keys(c, b); j++)
+            padded[b * c->args.keys + j] =
+                c->segment_ids[attn_ref_key_place(&c->problem, &c->args, b, j)];
+    free(c->segment_ids);
+    s->segment_ids = c->segment_ids = padded;
+}
+
+/* Documents of keys are [B, Nk] over a cache, whatever the queries. */
 static void relay_documents(struct attention_case *c)
 {
     if (!c->key_documents || c->problem.lengths < ATTN_LENGTHS_RAGGED_I32)
@@ -430,14 +466,8 @@ void laid_use(const struct laid *laid, struct attention_case *c)
     if (!c->problem.cache) {
         relay_positions(c);
         relay_documents(c);
+        relay_columns(c);
     }
-    const uint32_t swept = ATTN_STAT_COLUMN_MASS | ATTN_STAT_COLUMN_VIEWERS | ATTN_STAT_WEIGHTS |
-                           ATTN_STAT_PAIRS | ATTN_STAT_MASS_SEGMENTS;
-    const uint32_t placed = ATTN_STAT_MASS_SELF | ATTN_STAT_MASS_PREVIOUS | ATTN_STAT_MASS_NEXT |
-                            ATTN_STAT_MASS_FIRST | ATTN_STAT_MASS_LOCAL | ATTN_STAT_DISTANCE_MEAN |
-                            ATTN_STAT_DISTANCE_SD;
-    c->wanted.set &= ~(swept | (laid->layout.positions ? placed : 0));
-    c->statistics.segment_ids = NULL;
     c->problem.cache = &laid->layout;
     c->args.cache = &laid->view;
     c->problem.total_keys = 0;

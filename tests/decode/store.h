@@ -63,8 +63,7 @@ void laid_destroy(struct laid *laid);
 /* Let sequences that begin alike be in the same pages as far as these are whole (or all there is). */
 void laid_share(struct laid *laid, const struct store *store);
 
-/* Make the case read the pool instead of its tensors, and give back what it cannot measure there. Sequence
- * numbers of the store are those of the case. */
+/* Make the case read the pool instead of its tensors. Sequence numbers of the store are those of the case. */
 void laid_use(const struct laid *laid, struct attention_case *c);
 
 #endif

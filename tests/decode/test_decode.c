@@ -204,8 +204,9 @@ static struct attention_case *tall_case(uint64_t seed, struct random *random)
     attn_rotary rotary = case_random_rotary(p.head_size, random);
     p.rotary = random_chance(random, 0.3) ? &rotary : NULL;
     attn_statistics_wanted wanted = attn_statistics_wanted_init(
-        random_chance(random, 0.5) ? (1u << 21) - 1 : ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT);
+        random_chance(random, 0.5) ? (1u << 23) - 1 : ATTN_STAT_ENTROPY | ATTN_STAT_COLUMN_MASS);
     wanted.top_keys = 5;
+    wanted.segments = (int32_t)random_between(random, 1, 32);
     struct case_options options = case_options_init(&p);
     options.wanted = random_chance(random, 0.7) ? &wanted : NULL;
     struct attention_case *c = case_create(&p, &options);
@@ -217,6 +218,11 @@ static struct attention_case *tall_case(uint64_t seed, struct random *random)
     case_random_scores(c, random);
     if (c->problem.rotary)
         case_random_positions(c, random);
+    case_random_requests(c, random);
+    /* keys of a segment mostly lie together */
+    for (int64_t j = 1; c->segment_ids && j < c->args.batch * c->args.keys; j++)
+        if (!random_chance(random, 0.02))
+            c->segment_ids[j] = c->segment_ids[j - 1];
     return c;
 }
 

@@ -46,9 +46,9 @@ static struct attention_case *make_case(uint64_t seed, struct random *random)
     case_random_layouts(&p, random, false);
     attn_statistics_wanted wanted = attn_statistics_wanted_init(
         ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT |
-        (random_chance(random, 0.5) ? ATTN_STAT_VARENTROPY | ATTN_STAT_TOP_KEYS | ATTN_STAT_MAX_KEY
-                                    : 0));
+        (random_chance(random, 0.5) ? (1u << 21) - 1 : ATTN_STAT_COLUMN_MASS));
     wanted.top_keys = 4;
+    wanted.segments = 3;
     struct case_options options = case_options_init(&p);
     int64_t queries[3], keys[3];
     for (int b = 0; b < 3; b++) {
@@ -63,6 +63,7 @@ static struct attention_case *make_case(uint64_t seed, struct random *random)
     case_fill_normal(&c->q, &c->problem.q, random, 2, 0);
     case_fill_normal(&c->k, &c->problem.k, random, 1, 0);
     case_fill_normal(&c->v, &c->problem.v, random, 1, 0);
+    case_random_requests(c, random);
     return c;
 }
 

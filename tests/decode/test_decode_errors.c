@@ -110,14 +110,6 @@ static void problems(void **state)
 static void options(void **state)
 {
     (void)state;
-    static const uint32_t swept[] = {ATTN_STAT_COLUMN_MASS, ATTN_STAT_COLUMN_VIEWERS,
-                                     ATTN_STAT_WEIGHTS, ATTN_STAT_PAIRS, ATTN_STAT_MASS_SEGMENTS};
-    for (int i = 0; i < 5; i++)
-        REFUSED(c->wanted = attn_statistics_wanted_init(swept[i]);
-                c->problem.statistics = &c->wanted, ATTN_ERR_VALUE, "over a cache it may not hold");
-    REFUSED(c->wanted = attn_statistics_wanted_init(ATTN_STAT_DISTANCE_MEAN);
-            c->problem.statistics = &c->wanted;
-            c->layout.positions = true, ATTN_ERR_VALUE, "a cache with positions");
     static const attn_scores_args constant;
     REFUSED(c->scores = attn_scores_init(); c->scores.constant = &constant;
             c->problem.scores = &c->scores, ATTN_ERR_VALUE, "problem.scores.constant");

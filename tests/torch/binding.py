@@ -72,8 +72,8 @@ WeightsRequest = struct(
     "attn_weights_request", *fields(I64, "batch head row_begin row_end"), ("weights", POINTER))
 Pair = struct("attn_pair", *fields(I64, "batch head query key"))
 Statistics = struct(
-    "attn_statistics", ("struct_size", SIZE), *fields(POINTER, " ".join(STATISTICS[:21])),
-    *fields(POINTER, "top_weights segment_ids weights"), ("weights_count", I64),
+    "attn_statistics", ("struct_size", SIZE), *fields(POINTER, " ".join(STATISTICS[:20])),
+    ("column_add", BOOL), *fields(POINTER, "top_keys top_weights segment_ids weights"), ("weights_count", I64),
     ("pairs", POINTER), ("pairs_count", I64), ("pair_weights", POINTER))
 Cpu = struct(
     "attn_cpu", ("struct_size", SIZE), ("name", ctypes.c_char * 64), ("features", ctypes.c_char * 192),

@@ -55,16 +55,28 @@ static float mass_between(const float *e, int count, int64_t begin, int64_t end)
     return mass;
 }
 
-static void masses_row(const float *e, int count, int64_t key, int64_t position,
-                       const struct attn_row_extras *extras, struct attn_row *row)
+/* The borders of a row whose keys stand at their index. */
+static struct attn_mass_borders borders_at(int64_t position, const struct attn_row_extras *extras)
 {
-    int64_t self = position - key;
-    int64_t local = extras->local_distance;
-    row->mass_self += mass_between(e, count, self, self + 1);
-    row->mass_previous += mass_between(e, count, self - 1, self);
-    row->mass_next += mass_between(e, count, self + 1, self + 2);
-    row->mass_first += mass_between(e, count, 0, extras->first_keys - key);
-    row->mass_local += mass_between(e, count, self - local, self + local + 1);
+    return (struct attn_mass_borders){
+        .previous = position - 1,
+        .self = position,
+        .next = position + 1,
+        .after_next = position + 2,
+        .first = extras->first_keys,
+        .local_begin = position - extras->local_distance,
+        .local_end = position + extras->local_distance + 1,
+    };
+}
+
+static void masses_row(const float *e, int count, int64_t key, const struct attn_mass_borders *at,
+                       struct attn_row *row)
+{
+    row->mass_self += mass_between(e, count, at->self - key, at->next - key);
+    row->mass_previous += mass_between(e, count, at->previous - key, at->self - key);
+    row->mass_next += mass_between(e, count, at->next - key, at->after_next - key);
+    row->mass_first += mass_between(e, count, 0, at->first - key);
+    row->mass_local += mass_between(e, count, at->local_begin - key, at->local_end - key);
 }
 
 struct distance_sums {
@@ -87,6 +99,17 @@ static struct distance_sums distance_look(const float *e, int count, int64_t sta
     return (struct distance_sums){vf_sum(total), vf_sum(first), vf_sum(second)};
 }
 
+/* Moments of some keys beside those before: `total` of weight, of distance `mean`, m2 = sum e (x - mean)^2. */
+static void add_distances(struct attn_row *row, double total, double mean, double m2)
+{
+    double before = (double)row->distance_sum;
+    double delta = mean - row->distance_mean;
+    double whole = before + total;
+    row->distance_mean += delta * total / whole;
+    row->distance_m2 += (m2 > 0.0 ? m2 : 0.0) + delta * delta * before * total / whole;
+    row->distance_sum = (float)whole;
+}
+
 /* Mean and spread of |position - j| under the weights. The first look finds about where the mean is, the
  * second takes moments around that whole number: a row with one dominating key then has a difference of
  * exactly 0 there, and nothing cancels. Blocks are merged by their own means (the pairwise update of Chan,
@@ -105,12 +128,26 @@ static void distances_row(const float *e, int count, int64_t key, int64_t positi
     double mean = (double)sums.first / total;
     double m2 = (double)sums.second - total * mean * mean;
     mean += (double)pivot + fabs((double)beyond);
-    double before = (double)row->distance_sum;
-    double delta = mean - row->distance_mean;
-    double whole = before + total;
-    row->distance_mean += delta * total / whole;
-    row->distance_m2 += (m2 > 0.0 ? m2 : 0.0) + delta * delta * before * total / whole;
-    row->distance_sum = (float)whole;
+    add_distances(row, total, mean, m2);
+}
+
+/* The same where keys stand anywhere: differences are whole numbers, exact in double. */
+static void distances_row_standing(const float *e, int count, const int32_t *stands,
+                                   int64_t position, struct attn_row *row)
+{
+    double total = 0.0, mean = 0.0, m2 = 0.0;
+    for (int j = 0; j < count; j++) {
+        total += (double)e[j];
+        mean += (double)e[j] * fabs((double)(position - stands[j]));
+    }
+    if (!(total > 0.0))
+        return;
+    mean /= total;
+    for (int j = 0; j < count; j++) {
+        double from_mean = fabs((double)(position - stands[j])) - mean;
+        m2 += (double)e[j] * from_mean * from_mean;
+    }
+    add_distances(row, total, mean, m2);
 }
 
 static void softmax_all(struct attn_softmax_call *call)
@@ -135,10 +172,15 @@ static void softmax_all(struct attn_softmax_call *call)
                     call->top_scores + (int64_t)r * extras->top_keys);
         bool any = softmax_row(s, count, maximum, row, &call->rescale[r], true, true);
         call->rescaled |= call->rescale[r] != 1.0f;
-        if (any && extras->masses)
-            masses_row(s, count, key, call->position + r, extras, row);
-        if (any && extras->distances)
-            distances_row(s, count, key, call->position + r, row);
+        const int64_t position = call->position + r;
+        if (any && extras->masses) {
+            const struct attn_mass_borders borders = borders_at(position, extras);
+            masses_row(s, count, key, call->borders ? &call->borders[r] : &borders, row);
+        }
+        if (any && extras->distances && call->stands)
+            distances_row_standing(s, count, call->stands + first, position, row);
+        else if (any && extras->distances)
+            distances_row(s, count, key, position, row);
         narrow_row(s - first, first, count);
     }
 }
