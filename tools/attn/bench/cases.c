@@ -87,6 +87,9 @@ static const struct decoding {
     {"decode", "_page16", 1, 8, 1, 16, {131072}, STATISTICS_NONE},
     {"decode", "_b8", 8, 32, 8, 0, {4096}, STATISTICS_NONE},
     {"decodestats", "", 1, 32, 8, 0, {16384}, STATISTICS_TWO},
+    {"decodesteps", "", 1, 32, 32, 0, {16384}, STATISTICS_STEP},
+    {"decodesteps", "", 1, 32, 8, 0, {1024, 16384}, STATISTICS_STEP},
+    {"decodesteps", "", 1, 8, 1, 0, {131072}, STATISTICS_STEP},
 };
 
 static void make_case(struct bench_case *c, const struct family *f, attn_dtype dtype, int size)
@@ -175,6 +178,6 @@ const char *bench_dtype_name(attn_dtype dtype)
 
 const char *bench_statistics_name(enum bench_statistics statistics)
 {
-    static const char *const names[] = {"none", "entropy, max_weight", "all of a row"};
+    static const char *const names[] = {"none", "entropy, max_weight", "all of a row", "of a step"};
     return names[statistics];
 }
