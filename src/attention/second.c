@@ -195,6 +195,8 @@ static struct attn_rows_at key_of_pair(const struct attn_run_state *run,
     if (!run->plan->cached)
         return attn_key_rows(run, place, scratch, key, 1, 1);
     const int64_t stride = attn_cached_gather_keys(run, place, scratch, key, 1);
+    if (run->plan->turn)
+        attn_turn_gathered(run, place, scratch, key, 1, stride);
     return (struct attn_rows_at){scratch->gathered, ATTN_F32, stride};
 }
 

@@ -90,6 +90,9 @@ static const struct decoding {
     {"decode", "_b8_page16", 8, 32, 8, 16, {4224}, STATISTICS_NONE, 0},
     {"decode", "_b8_shared", 8, 32, 8, 16, {4224}, STATISTICS_NONE, 4096},
     {"decodestats", "", 1, 32, 8, 0, {16384}, STATISTICS_TWO, 0},
+    {"decodesteps", "", 1, 32, 32, 0, {16384}, STATISTICS_STEP, 0},
+    {"decodesteps", "", 1, 32, 8, 0, {1024, 16384}, STATISTICS_STEP, 0},
+    {"decodesteps", "", 1, 8, 1, 0, {131072}, STATISTICS_STEP, 0},
 };
 
 static void make_case(struct bench_case *c, const struct family *f, attn_dtype dtype, int size)
@@ -179,6 +182,6 @@ const char *bench_dtype_name(attn_dtype dtype)
 
 const char *bench_statistics_name(enum bench_statistics statistics)
 {
-    static const char *const names[] = {"none", "entropy, max_weight", "all of a row"};
+    static const char *const names[] = {"none", "entropy, max_weight", "all of a row", "of a step"};
     return names[statistics];
 }

@@ -5,7 +5,8 @@
  * usual one (2048; 4096 for causal, window512, documents and blocks; its own number for short<N>; 4096 keys
  * for few<Q>). decode_<type>_<heads>_<kv heads>_n<N> is one query on a cache of N keys of head size 128;
  * "_page16" in pages of 16, "_b8" with eight sequences, "_shared" whose first 4096 keys are in the same pages (of
- * 16); with "stats" its entropy and largest weight. */
+ * 16); with "stats" its entropy and largest weight, with "steps" its 8 largest keys too, and its weights added to
+ * what earlier runs gave each key. */
 #ifndef ATTN_TOOLS_BENCH_CASES_H
 #define ATTN_TOOLS_BENCH_CASES_H
 
@@ -18,7 +19,8 @@
 enum bench_statistics {
     STATISTICS_NONE,
     STATISTICS_TWO /* entropy, max_weight */,
-    STATISTICS_ALL /* of a row */
+    STATISTICS_ALL /* of a row */,
+    STATISTICS_STEP /* entropy, max_weight, top keys, column mass added: of a step of decoding */
 };
 
 /* What a case is run in turn with, so that the ratio does not depend on the clock of the moment. */
@@ -58,7 +60,7 @@ double bench_case_flops(const struct bench_case *c);
 
 /* "f32", "bf16", "f16", "int8". */
 const char *bench_dtype_name(attn_dtype dtype);
-/* "none", "entropy, max_weight", "all of a row". */
+/* "none", "entropy, max_weight", "all of a row", "of a step". */
 const char *bench_statistics_name(enum bench_statistics statistics);
 
 #endif

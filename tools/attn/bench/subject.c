@@ -47,6 +47,9 @@ uint32_t bench_statistics_set(enum bench_statistics wants)
         return 0;
     if (wants == STATISTICS_TWO)
         return ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT;
+    if (wants == STATISTICS_STEP)
+        return ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT | ATTN_STAT_TOP_KEYS |
+               ATTN_STAT_COLUMN_MASS;
     for (int i = 0; i < bench_statistics_of_rows_count; i++)
         all |= bench_statistics_of_rows[i].bit;
     return all;
@@ -73,6 +76,29 @@ double bench_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* How many weights a subject has in top_weights, and in column_mass. */
+static size_t top_count(const struct bench_subject *s)
+{
+    return (size_t)s->c->batch * (size_t)s->c->heads * (size_t)s->c->queries * BENCH_TOP_KEYS;
+}
+
+static size_t column_count(const struct bench_subject *s)
+{
+    return (size_t)s->c->batch * (size_t)s->c->heads * (size_t)s->c->keys;
+}
+
+static bool make_step(struct bench_subject *s, struct failure *f)
+{
+    s->statistics.top_keys = bench_allocate(top_count(s) * sizeof(int32_t), f);
+    s->statistics.top_weights = bench_allocate(top_count(s) * sizeof(float), f);
+    s->statistics.column_mass = bench_allocate(column_count(s) * sizeof(float), f);
+    s->statistics.column_add = true;
+    if (!s->statistics.top_keys || !s->statistics.top_weights || !s->statistics.column_mass)
+        return false;
+    memset(s->statistics.column_mass, 0, column_count(s) * sizeof(float));
+    return true;
+}
+
 static bool make_statistics(struct bench_subject *s, struct failure *f)
 {
     uint32_t set = bench_statistics_set(s->wants);
@@ -97,7 +123,7 @@ static bool make_statistics(struct bench_subject *s, struct failure *f)
         s->statistics.segment_ids = s->segment_ids;
     }
     s->args.statistics = &s->statistics;
-    return true;
+    return s->wants != STATISTICS_STEP || make_step(s, f);
 }
 
 /* The line of its explanation that begins with "path: ". */
@@ -129,6 +155,7 @@ bool bench_subject_make(struct bench_subject *s, const struct bench_case *c, enu
         return false;
     attn_statistics_wanted wanted = attn_statistics_wanted_init(bench_statistics_set(wants));
     wanted.segments = wants == STATISTICS_ALL ? BENCH_SEGMENTS : 0;
+    wanted.top_keys = wants == STATISTICS_STEP ? BENCH_TOP_KEYS : 0;
     if (wants != STATISTICS_NONE)
         problem.statistics = &wanted;
 
@@ -155,6 +182,9 @@ void bench_subject_free(struct bench_subject *s)
 {
     for (int i = 0; i < bench_statistics_of_rows_count; i++)
         free(bench_statistic_array(s, &bench_statistics_of_rows[i]));
+    free(s->statistics.top_keys);
+    free(s->statistics.top_weights);
+    free(s->statistics.column_mass);
     attn_plan_destroy(s->plan);
     bench_given_free(&s->given);
     free(s->segment_ids);
@@ -197,4 +227,10 @@ void bench_subject_spoil(const struct bench_subject *s)
                 ((float *)array)[r] = NAN;
         }
     }
+    for (size_t i = 0; s->wants == STATISTICS_STEP && i < top_count(s); i++) {
+        s->statistics.top_keys[i] = -2;
+        s->statistics.top_weights[i] = NAN;
+    }
+    if (s->wants == STATISTICS_STEP) /* is added to */
+        memset(s->statistics.column_mass, 0, column_count(s) * sizeof(float));
 }

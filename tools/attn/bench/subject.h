@@ -8,7 +8,7 @@
 #include <attn/stats.h>
 #include <stddef.h>
 
-enum { BENCH_SEGMENTS = 8 };
+enum { BENCH_SEGMENTS = 8, BENCH_TOP_KEYS = 8 };
 
 struct bench_subject {
     const struct bench_case *c; /* heads, lengths and size; mask and statistics are below */
@@ -39,7 +39,8 @@ bool bench_subject_run(const struct bench_subject *s, double *seconds, struct fa
 /* Whether its kernels multiply bf16 pairs: the path that can is named for it. */
 bool bench_subject_uses_dots(const struct bench_subject *s);
 
-/* Fill every output with NaN (integers with -2), so that what a run does not write is seen. */
+/* Fill every output with NaN (integers with -2), so that what a run does not write is seen; what it adds to,
+ * with 0. */
 void bench_subject_spoil(const struct bench_subject *s);
 
 /* The row statistics of attn_statistics as data: which bit, which array. */

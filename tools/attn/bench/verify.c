@@ -205,11 +205,33 @@ static double worse(double a, double b)
     return isnan(a) || isnan(b) ? NAN : fmax(a, b);
 }
 
+/* A step of decoding: the one query's weights are the column masses; the best keys, best first. */
+static double residual_of_step(const struct bench_subject *s, const struct row *row, int64_t index)
+{
+    double residual = 0;
+    for (int64_t j = 0; j < row->keys; j++)
+        residual = worse(residual, fabs((double)s->statistics.column_mass[index * s->c->keys + j] -
+                                        row->weight[j]));
+    double before = INFINITY, least = 1;
+    for (int64_t t = index * BENCH_TOP_KEYS; t < (index + 1) * BENCH_TOP_KEYS; t++) {
+        const int64_t key = s->statistics.top_keys[t];
+        const double weight = (double)s->statistics.top_weights[t];
+        const bool inside = key >= 0 && key < row->keys && weight <= before;
+        residual = worse(residual, inside ? fabs(weight - row->weight[key]) : NAN);
+        before = weight;
+        least = inside ? row->weight[key] : NAN;
+    }
+    int64_t better = 0; /* than the last of them, by more than rounding */
+    for (int64_t j = 0; j < row->keys; j++)
+        better += row->weight[j] > 1.001 * least;
+    return better < BENCH_TOP_KEYS ? residual : NAN;
+}
+
 static double residual_of_statistics(const struct bench_subject *s, const struct row *row,
                                      int64_t index)
 {
     struct moments m = compute_moments(row);
-    double residual = 0;
+    double residual = s->wants == STATISTICS_STEP ? residual_of_step(s, row, index) : 0;
     for (int i = 0; i < bench_statistics_of_rows_count; i++) {
         const struct bench_statistic *statistic = &bench_statistics_of_rows[i];
         const void *array = bench_statistic_array(s, statistic);
