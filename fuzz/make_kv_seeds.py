@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Write the seeds of kv_file and kv_table: files of the cache that kv_file.c describes, made here from the
-description of the format in src/kv/file.h alone, and page tables as kv_table.c reads them.
+"""Write the seeds of kv_file, kv_table and attention_cached: files of the cache that kv_file.c describes, made
+here from the description of the format in src/kv/file.h alone, and page tables as kv_table.c and runs over them
+as attention_cached.c read them.
 
     fuzz/make_kv_seeds.py        (over fuzz/seeds/)
 """
@@ -71,6 +72,21 @@ def cache(sequences, *layers):
     return data + struct.pack("<Q", checksum(data))
 
 
+def run(shape, dtypes, flags, masks, keys, more, pages, sequences, rest):
+    """shape: batch, kv heads, heads of a group, queries, which head size, page size. sequences: (pages, tokens in
+    the last); pages are handed out from the last one down."""
+    batch, kv_heads, group, queries, size, page_size = shape
+    data = [batch, kv_heads - 1, group - 1, queries, size, page_size - 1, dtypes[0] - 1, dtypes[1] - 1, flags, masks]
+    data += [keys // 3, *more, pages]
+    ends = [0]
+    for count, _ in sequences:
+        ends.append(ends[-1] + count)
+    data += ends + [pages - 1 - i for i in range(ends[-1])] + [last for _, last in sequences] + [0]
+    if flags & 2:
+        data += [(pages - 1 - i // page_size) * page_size + i % page_size for i in range(pages * page_size)]
+    return bytes(data + rest) + bytes((37 * i * i + 11 * i) % 199 for i in range(64))
+
+
 FIRST = (1, 4, 4, 2, 0, 3, 1, 4, 3, 1)
 SECOND = (2, 4, 4, 3, 4, 4, 0, 5, 5, 0)
 
@@ -89,6 +105,16 @@ def main(seeds):
         "kv_table/all": bytes([3, 6, 3, 7, 3, 4, 0, 2, 2, 5, 5, 1, 1, 0, 4, 4, 0, 1, 1, 0, 0] +
                               [8, 9, 10, 11, 4, 5, 6, 7] + [0] * 8 + [12, 0, 0, 0, 0, 1, 2, 3]),
         "kv_table/none": bytes([1, 0, 0, 0, 2, 2, 0, 0, 0]),
+        "attention_cached/step": run((2, 2, 4, 1, 2, 16), (3, 3), 0, 1, 300, [], 12, [(5, 7), (6, 16)], []),
+        "attention_cached/int8": run((1, 1, 8, 3, 4, 32), (4, 4), 5, 1, 300, [0x00, 0x00, 0x7f, 4], 8, [(7, 3)], []),
+        "attention_cached/int4": run((3, 2, 2, 2, 4, 8), (5, 5), 16, 17, 120, [], 20, [(3, 8), (0, 0), (9, 1)],
+                                     [2, 0, 1]),
+        "attention_cached/ragged": run((2, 1, 9, 33, 3, 40), (1, 2), 32, 9, 600, [], 20, [(2, 5), (12, 40)],
+                                       [0, 20, 53] + 9 * [1]),
+        "attention_cached/window": run((1, 2, 3, 4, 1, 5), (2, 5), 2 | 8, 1 | 2 | 128, 60, [10, 0, 2, 1], 12,
+                                       [(12, 5)], [3] + 6 * [4]),
+        "attention_cached/tiles": run((1, 1, 9, 32, 4, 40), (3, 4), 0, 1 | 4 | 64, 600, [], 15, [(14, 9)],
+                                      [100] + 9 * [40, 0, 1]),
         "kv_table/wide": bytes([1, 2, 0, 0, 4, 3, 0, 1, 255, 127, 255, 255, 255, 1]),
     }
     for name, data in files.items():

@@ -17,3 +17,7 @@ list(APPEND attn_fuzz_targets kv_file kv_table)
 set(attn_fuzz_libs_kv_file attn_kv attn_rotary attn_exec attn_base Threads::Threads m)
 set(attn_fuzz_libs_kv_table ${attn_fuzz_libs_kv_file})
 list(APPEND attn_fuzz_rooms attn_kv)
+
+list(APPEND attn_fuzz_targets attention_cached)
+set(attn_fuzz_libs_attention_cached attn_static)
+list(APPEND attn_fuzz_rooms attn_plan attn_attention)

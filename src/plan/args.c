@@ -81,19 +81,19 @@ static attn_status check_lengths(const struct attn_plan *plan, const attn_args *
 {
     const attn_lengths lengths = plan->problem.lengths;
     const bool padded = lengths == ATTN_LENGTHS_PADDED, ragged = attn_is_ragged(lengths);
-    const bool keys = !plan->cached; /* of a cache the table tells */
+    const bool keys = !plan->cached; /* with a cache its table tells: plan/cache.c */
     const size_t width = lengths == ATTN_LENGTHS_RAGGED_I32 ? 4 : 8;
     const bool none = args->batch == 0;
     attn_status status = check_announced("query_lengths", args->query_lengths, 8, padded, none,
                                          "ATTN_LENGTHS_PADDED", error);
-    if (!status)
-        status = check_announced("key_lengths", args->key_lengths, 8, padded && keys, none,
+    if (!status && keys)
+        status = check_announced("key_lengths", args->key_lengths, 8, padded, none,
                                  "ATTN_LENGTHS_PADDED", error);
     if (!status)
         status = check_announced("cu_seqlens_q", args->cu_seqlens_q, width, ragged, false,
                                  "ATTN_LENGTHS_RAGGED", error);
-    if (!status)
-        status = check_announced("cu_seqlens_k", args->cu_seqlens_k, width, ragged && keys, false,
+    if (!status && keys)
+        status = check_announced("cu_seqlens_k", args->cu_seqlens_k, width, ragged, false,
                                  "ATTN_LENGTHS_RAGGED", error);
     if (!status && padded)
         status =

@@ -170,7 +170,8 @@ static void hostile_cases(void **state)
     repeat(52000000, 250, one_hostile);
 }
 
-/* Few queries on so many keys that chunks are merged; or more than decode, on several blocks of keys. */
+/* Few queries on so many keys that chunks are merged; or more than decode, on several blocks of keys; or as many
+ * queries of as many heads as do not go through a chunk together. */
 static struct attention_case *tall_case(uint64_t seed, struct random *random)
 {
     static const int64_t groups[] = {1, 1, 2, 3, 4, 7, 8, 12, 16};
@@ -181,8 +182,14 @@ static struct attention_case *tall_case(uint64_t seed, struct random *random)
         queries = random_between(random, 33, 90);
         keys = random_between(random, 300, 700);
     }
+    const bool apart = seed % 5 == 1;
+    if (apart) {
+        queries = random_between(random, 12, 32);
+        keys = random_between(random, 100, 700);
+    }
     attn_problem p = attn_problem_init(random_between(random, 1, 2), 1, 1, queries, keys, 1);
-    p.heads = groups[random_between(random, 0, 8)];
+    p.kv_heads = random_between(random, 1, apart ? 2 : 1);
+    p.heads = p.kv_heads * groups[random_between(random, apart ? 7 : 0, 8)];
     p.head_size = sizes[random_between(random, 0, 5)];
     p.head_size_v = random_chance(random, 0.7) ? p.head_size : sizes[random_between(random, 0, 5)];
     p.causal = random_chance(random, 0.6);

@@ -23,6 +23,7 @@ struct call {
     attn_scores scores;
     int32_t indptr[B + 1], indices[PAGES], last[B], begin[B], positions[PAGES * PAGE];
     int64_t lengths[B];
+    int32_t cu_seqlens[B + 1];
     float q[B * HQ * D], o[B * HQ * D], pool[PAGES * HKV * PAGE * D], scale[PAGES * HKV * PAGE];
 };
 
@@ -46,9 +47,26 @@ static struct call *sound(void)
         c->indices[i] = 11 - i;
     c->last[0] = 8, c->last[1] = 1;
     c->begin[1] = 2;
+    for (int b = 0; b < B; b++)
+        c->lengths[b] = 1, c->cu_seqlens[b + 1] = b + 1;
     for (int i = 0; i < PAGES * PAGE; i++)
         c->positions[i] = (11 - i / PAGE) * PAGE + i % PAGE; /* rising along the table */
     return c;
+}
+
+/* The same with lengths of its own for each sequence. */
+static void padded(struct call *c)
+{
+    c->problem.lengths = ATTN_LENGTHS_PADDED;
+    c->args.query_lengths = c->lengths;
+}
+
+static void ragged(struct call *c)
+{
+    c->problem.lengths = ATTN_LENGTHS_RAGGED_I32;
+    c->problem.total_queries = B;
+    c->problem.q = c->problem.o = attn_layout_bhsd(ATTN_F32, HQ, B, D);
+    c->args.cu_seqlens_q = c->cu_seqlens;
 }
 
 static attn_status run(struct call *c, attn_error *error)
@@ -90,6 +108,14 @@ static void sound_calls_run(void **state)
     c->args.batch = 0;
     assert_int_equal(run(c, &error), ATTN_OK);
     free(c);
+    c = sound();
+    padded(c);
+    assert_int_equal(run(c, &error), ATTN_OK);
+    free(c);
+    c = sound();
+    ragged(c);
+    assert_int_equal(run(c, &error), ATTN_OK);
+    free(c);
 }
 
 static void problems(void **state)
@@ -105,6 +131,9 @@ static void problems(void **state)
     REFUSED(c->problem.o.dtype = ATTN_INT4, ATTN_ERR_DTYPE, "problem.o.dtype");
     REFUSED(c->problem.rotary = &rotary, ATTN_ERR_STRUCT_SIZE, "rotary.struct_size");
     REFUSED(c->problem.total_keys = 3, ATTN_ERR_SHAPE, "problem.total_keys");
+    REFUSED(ragged(c);
+            c->problem.total_keys = 3, ATTN_ERR_SHAPE,
+            "problem.total_keys is 3; with problem.cache, whose table tells lengths, it must be 0");
 }
 
 static void options(void **state)
@@ -115,6 +144,8 @@ static void options(void **state)
             c->problem.scores = &c->scores, ATTN_ERR_VALUE, "problem.scores.constant");
 }
 
+#define IN_A_CACHE(name) "args." name " is given, but keys are in a cache; it must be NULL"
+
 static void arguments(void **state)
 {
     (void)state;
@@ -122,7 +153,13 @@ static void arguments(void **state)
     REFUSED(c->problem.cache = NULL; c->args.k = c->args.v = c->pool, ATTN_ERR_VALUE, "args.cache");
     REFUSED(c->args.k = c->pool, ATTN_ERR_VALUE, "args.k");
     REFUSED(c->args.v = c->pool, ATTN_ERR_VALUE, "args.v");
-    REFUSED(c->args.key_lengths = c->lengths, ATTN_ERR_VALUE, "args.key_lengths");
+    REFUSED(c->args.key_lengths = c->lengths, ATTN_ERR_VALUE, IN_A_CACHE("key_lengths"));
+    REFUSED(padded(c); c->args.key_lengths = c->lengths, ATTN_ERR_VALUE, IN_A_CACHE("key_lengths"));
+    REFUSED(c->args.cu_seqlens_k = c->cu_seqlens, ATTN_ERR_VALUE, IN_A_CACHE("cu_seqlens_k"));
+    REFUSED(ragged(c);
+            c->args.cu_seqlens_k = c->cu_seqlens, ATTN_ERR_VALUE, IN_A_CACHE("cu_seqlens_k"));
+    REFUSED(padded(c); c->args.cu_seqlens_q = c->cu_seqlens, ATTN_ERR_VALUE, "args.cu_seqlens_q");
+    REFUSED(ragged(c); c->args.query_lengths = c->lengths, ATTN_ERR_VALUE, "args.query_lengths");
     REFUSED(c->view.k = NULL, ATTN_ERR_NULL, "args.cache.k");
     REFUSED(c->view.indptr = NULL, ATTN_ERR_NULL, "args.cache.indptr");
     REFUSED(c->indptr[0] = 1, ATTN_ERR_VALUE, "args.cache.indptr[0]");

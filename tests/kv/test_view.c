@@ -108,6 +108,7 @@ static attn_status ask(const struct table *t, attn_error *error)
     F(t->view.first_page_begin = ODD(t->first), ALIGNMENT, "view.first_page_begin is")             \
     F(t->view.positions = ODD(t->positions), ALIGNMENT, "view.positions is")                       \
     F(t->layout.k_stride[0] = INT64_MAX / 4, OVERFLOW, "reach past what an address can tell")      \
+    F(t->layout.k_scale_stride[0] = INT64_MAX / 8, OVERFLOW, "with k_scale_stride")                \
     F(t->layout.v_scale_stride[0] = INT64_MAX / 8, OVERFLOW, "with v_scale_stride")                \
     F(t->indptr[0] = 1, VALUE, "view.indptr[0] is 1; it must be 0")                                \
     F(t->indptr[0] = -1, VALUE, "view.indptr[0] is -1")                                            \

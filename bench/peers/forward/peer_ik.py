@@ -1,13 +1,14 @@
 """The ggml of ik_llama.cpp, as ik-llama-cpp-python's source package has it; see ggml_flash.py."""
 
 import ggml_flash
+import ggml_library
 
 library = None
 
 
 def start(threads):
     global library
-    library = ggml_flash.Library("ik", threads, 16, True)  # GGML_KQ_MASK_PAD
+    library = ggml_library.Library("ik", threads, 16, True)  # GGML_KQ_MASK_PAD
     return {"name": "ik_llama", **library.about}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import openvino
 from openvino import Type, opset13
 
-import problem
+import tensors
 
 TYPES = {"f32": Type.f32, "bf16": Type.bf16, "f16": Type.f16}
 THREADS = 1
@@ -24,7 +24,7 @@ def tensor_of(array, dtype):
     """bf16 has no name in numpy: bits of 16."""
     tensor = openvino.Tensor(TYPES[dtype], openvino.Shape(array.shape))
     if dtype == "bf16":
-        tensor.data.view(np.uint16)[...] = problem.bf16_bits(array).reshape(array.shape)
+        tensor.data.view(np.uint16)[...] = tensors.bf16_bits(array).reshape(array.shape)
     else:
         tensor.data[...] = array
     return tensor

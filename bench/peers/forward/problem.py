@@ -6,40 +6,20 @@ import math
 
 import numpy as np
 
+from tensors import UNIT, rounded, values
+
 BLOCK, DOCUMENTS = 128, 8
-UNIT = {"f32": 2.0 ** -24, "bf16": 2.0 ** -8, "f16": 2.0 ** -11}
 
 
-def values(seed, count):
-    """Values of variance 1 from splitmix64, as f32."""
-    with np.errstate(over="ignore"):
-        z = np.uint64(seed) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    total = sum(((z >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64) for shift in (0, 16, 32, 48))
-    return (total - 2 * 65535).astype(np.float32) * np.float32(np.float32(1.7320508) / np.float32(65536))
-
-
-def bf16_bits(array):
-    """To nearest, ties to even; no NaN comes here."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
-
-
-def rounded(array, dtype):
-    """f32 values as the type holds them."""
-    if dtype == "f16":
-        return array.astype(np.float16).astype(np.float32)
-    if dtype == "bf16":
-        return (bf16_bits(array).astype(np.uint32) << np.uint32(16)).view(np.float32).reshape(array.shape)
-    return array
+def meant(name):
+    """Whether a case of `attn bench` is one of these."""
+    return not name.startswith("decode")
 
 
 class Problem:
     """q, k, v as f32 [B, H, N, D] (ragged: lists of [H, n, D]), already rounded to the case's type."""
 
-    def __init__(self, case):
+    def __init__(self, case, _=0):
         self.case = case
         self.batch, self.heads, self.kv_heads = case["batch"], case["heads"], case["kv_heads"]
         self.queries, self.keys, self.size = case["queries"], case["keys"], case["head_size"]

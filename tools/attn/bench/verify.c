@@ -344,7 +344,7 @@ bool bench_verify(const struct bench_subject *s, struct bench_verdict *verdict, 
     memset(verdict, 0, sizeof *verdict);
     for (row.batch = 0; row.batch < c->batch; row.batch++)
         for (row.head = 0; row.head < c->heads; row.head++)
-            for (int index = 0; index < (c->queries > 1 ? ROWS : 1); index++) {
+            for (int index = 0; index < ROWS && index < c->queries; index++) {
                 row.queries = bench_mask_length(s->mask, c->batch, c->queries, row.batch);
                 row.keys = bench_mask_length(s->mask, c->batch, c->keys, row.batch);
                 row.query = chosen_query(row.queries, index, row.head);

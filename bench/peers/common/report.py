@@ -14,7 +14,7 @@ def print_header(stream, peers, threads):
     for peer in peers:
         print(f"{peer.about['name']} {peer.about['version']}: {peer.about['build']}", file=stream)
     print(f"{threads} threads; a peer's column: milliseconds (ratio: its time over ours); ! = not the same numbers\n"
-          f"{'case':28}{'ours ms':>9}{'share':>7}" + "".join(f"{COLUMNS[peer.key]:>18}" for peer in peers),
+          f"{'case':28}{'ours ms':>9}{'share':>7}" + "".join(f"{COLUMNS[peer.key]:>20}" for peer in peers),
           file=stream, flush=True)
 
 
@@ -35,7 +35,7 @@ def cell(case, key):
 def print_case(stream, case, peers):
     full = f"  {case['ms_median'] / case['full_ms_median']:.3f} x full" if "full_ms_median" in case else ""
     print(f"{case['name']:28}{case['ms_median']:9.3f}{case['share']:7.1%}"
-          + "".join(f"{cell(case, peer.key):>18}" for peer in peers)
+          + "".join(f"{cell(case, peer.key):>20}" for peer in peers)
           + full + ("" if case["quiet"] else "  busy"), file=stream, flush=True)
 
 
@@ -67,6 +67,7 @@ def write_markdown(file, result):
     print(f"{result['cpu']}, kernels {result['path']}, {result['threads']} threads; ceilings "
           f"{ceilings['fma_gflops']:.0f} GFLOP/s of f32 multiply-adds"
           + (f", {dots:.0f} of bf16 dot products" if dots else "")
+          + f", {ceilings['read_gb_s']:.1f} GB/s of reading"
           + ". Ours: milliseconds and share of the ceiling that the case uses. Peers: milliseconds (their time "
           "over ours; bold: faster than ours; a type: it computes in that one; !: not the same numbers).\n", file=file)
     print("| case | ours, ms | share | " + " | ".join(COLUMNS[key] for key in keys) + " |", file=file)

@@ -1,4 +1,4 @@
-"""Cases of `attn bench` beside other libraries; run it by bench/peers/forward/run.
+"""Cases of `attn bench` beside other libraries; run it by bench/peers/forward/run or decode/run.
 
 Rounds of: ours (`attn bench --json` of one case, a process), then each peer in its own process, each for
 some tenths of a second, all on the same cores with as many threads. Inputs are the same numbers. Some rows
@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, ".."))
+sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", sys.argv[1])]
 import arguments  # noqa: E402
 import problem  # noqa: E402
 import report  # noqa: E402
@@ -24,13 +24,14 @@ import together  # noqa: E402
 class Peer:
     """A worker process; it is started again after it died."""
 
-    def __init__(self, key, threads):
+    def __init__(self, operation, key, threads):
+        self.operation = operation
         self.key, self.threads, self.process, self.about, self.errors = key, threads, None, None, None
 
     def start(self):
         self.errors = tempfile.TemporaryFile("w+", errors="replace")
         self.process = subprocess.Popen(
-            [sys.executable, "-B", os.path.join(HERE, "worker.py"), self.key, str(self.threads)],
+            [sys.executable, "-B", os.path.join(HERE, "worker.py"), self.operation, self.key, str(self.threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
             text=True)
         line = self.process.stdout.readline()
@@ -41,7 +42,7 @@ class Peer:
     def said(self):
         """The end of what it printed."""
         self.errors.seek(0)
-        return self.errors.read()[-3000:].strip()
+        return self.errors.read()[-20000:].strip()
 
     def ask(self, request):
         if self.process is None:
@@ -55,8 +56,9 @@ class Peer:
             return json.loads(line)
         status, self.process = self.process.wait(), None
         case, said = request["case"], self.said().splitlines()
-        why = next((line for line in said if "ASSERT" in line), said[-1] if said else f"status {status}")
-        return {"reason": f"{self.about['name']}: ended at {case['dtype']}, {case['mask']}: {why.split('/')[-1]}"}
+        why = next((line for line in said if "ASSERT" in line or "not a supported" in line), said[-1] if said else f"status {status}")
+        why = why.strip("= ").split("/")[-1]
+        return {"reason": f"{self.about['name']}: ended at {case['dtype']}, {case['mask']}: {why}"}
 
     def stop(self):
         if self.process is not None:
@@ -73,7 +75,7 @@ def run_ours(options, threads, name):
 
 def exact_rows(case):
     """The rows of our samples in double, after a check that both sides mean the same problem."""
-    p = problem.Problem(case)
+    p = problem.Problem(case, 0)
     rows = []
     for sample in case["samples"]:
         exact = p.exact_row(sample["batch"], sample["head"], sample["query"])
@@ -89,6 +91,12 @@ def check_rows(p, exact, rows):
     pairs = [problem.off(p, e, row) for e, row in zip(exact, rows)]
     worst = max(pairs, key=lambda pair: pair[0] / pair[1] if pair[0] == pair[0] else float("inf"))
     return (*worst, all(error <= allowed for error, allowed in pairs))
+
+
+def share(case, milliseconds):
+    """Of the case's ceiling: what it multiplies, or reads."""
+    work = case["bytes"] if case["ceiling"] == "read" else case["flops"]
+    return work / (1e6 * milliseconds) / case["ceiling_rate"]
 
 
 class Side:
@@ -111,7 +119,7 @@ class Side:
         entry = {"peer": f"{peer.about['name']} {peer.about['version']}", "peer_key": peer.key,
                  "peer_build": peer.about["build"], "peer_way": self.way, "peer_ms_median": median,
                  "ratio": statistics.median(self.ratios), "ratio_spread": [min(self.ratios), max(self.ratios)],
-                 "peer_share": case["flops"] / (1e6 * median) / case["ceiling_rate"],
+                 "peer_share": share(case, median),
                  "peer_residual": self.error[0], "peer_residual_allowed": self.error[1],
                  "same_numbers": self.error[2]}
         if self.full_ms:
@@ -125,7 +133,7 @@ def compare(options, threads, peers, name):
     for _ in range(options.rounds):
         case, bench = run_ours(options, threads, name)
         ours.append(case["ms_median"])
-        ceilings.append(case["ceiling_rate"])
+        ceilings.append((case["ceiling"], case["ceiling_rate"]))
         full.append(case.get("full_ms_median"))
         if exact is None:
             p, exact = exact_rows(case)
@@ -133,15 +141,16 @@ def compare(options, threads, peers, name):
         for peer in peers:
             if peer.key in reasons:
                 continue
-            answer = peer.ask({"case": case, "seconds": options.seconds, "rows": rows})
+            answer = peer.ask({"case": case, "seconds": options.seconds, "rows": rows,
+                               "passing": bench["ceilings"]["read_bytes"]})
             if "reason" in answer:
                 reasons[peer.key] = answer["reason"]
             else:
                 sides.setdefault(peer.key, Side()).take(
                     answer, case["ms_median"], check_rows(p, exact, answer["rows"]))
     case["ms_median"] = statistics.median(ours)
-    case["ceiling_rate"] = max(ceilings)
-    case["share"] = case["flops"] / (1e6 * case["ms_median"]) / case["ceiling_rate"]
+    case["ceiling_rate"] = max(rate for kind, rate in ceilings if kind == case["ceiling"])
+    case["share"] = share(case, case["ms_median"])
     if full[0] is not None:
         case["full_ms_median"] = statistics.median(full)
     case["peers"] = [sides[peer.key].entry(peer, case) for peer in peers if peer.key in sides]
@@ -160,7 +169,7 @@ def list_names(options, pattern):
     listed = together.measure([options.attn, "bench", "--list"] + ([pattern] if pattern else []))
     # What takes minutes is run when its whole name is given.
     return [line.split()[0] for line in listed.output.splitlines()
-            if "takes minutes" not in line or line.split()[0] == pattern]
+            if problem.meant(line.split()[0]) and ("takes minutes" not in line or line.split()[0] == pattern)]
 
 
 def write_files(options, result):
@@ -178,7 +187,7 @@ def main():
     every = list_names(options, None)
     names = [name for pattern in options.patterns or [None] for name in list_names(options, pattern)]
     names = list(dict.fromkeys(names))
-    peers = [Peer(key, len(cores)) for key in arguments.PEERS if key in options.peers.split(",")]
+    peers = [Peer(options.operation, key, len(cores)) for key in arguments.PEERS[options.operation] if key in options.peers.split(",")]
     cases, bench = kept_cases(options), None
     table = sys.stderr if options.json == "-" else sys.stdout
     for peer in peers:

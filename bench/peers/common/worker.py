@@ -1,8 +1,8 @@
 """One peer in a process of its own: libraries with thread pools and symbols of the same names do not meet.
 
-Run by compare.py as `worker.py <peer> <threads>`. A line of JSON comes in, a line goes out:
+Run by compare.py as `worker.py <forward|decode> <peer> <threads>`. A line of JSON comes in, a line goes out:
 
-    {"case": a case of `attn bench --json`, "seconds": S, "rows": [[b, h, i], ...]}
+    {"case": a case of `attn bench --json`, "passing": bytes, "seconds": S, "rows": [[b, h, i], ...]}
     -> {"reason": why it cannot} or {"way": the call, "ms": [...], "full_ms": [...], "rows": [[...], ...]}
 
 A peer is a module peer_<name> with
@@ -17,7 +17,8 @@ import os
 import sys
 import time
 
-import problem
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", sys.argv[1]))
+import problem  # noqa: E402
 
 
 def time_runs(run, seconds):
@@ -34,14 +35,14 @@ class Worker:
     def __init__(self, peer):
         self.peer, self.name, self.ready, self.full = peer, None, None, None
 
-    def prepare(self, case):
+    def prepare(self, case, passing):
         self.ready = self.full = None  # the old ones are freed first
-        self.ready = self.peer.prepare(problem.Problem(case))
+        self.ready = self.peer.prepare(problem.Problem(case, passing))
         if isinstance(self.ready, str):
             return
         self.ready[1]()
         if "full_ms_median" in case and case["mask"] in ("causal", "window 511,0"):
-            self.full = self.peer.prepare(problem.Problem({**case, "mask": "none"}))
+            self.full = self.peer.prepare(problem.Problem({**case, "mask": "none"}, passing))
             if not isinstance(self.full, str):
                 self.full[1]()
 
@@ -49,7 +50,7 @@ class Worker:
         case = request["case"]
         if self.name != case["name"]:
             self.name = case["name"]
-            self.prepare(case)
+            self.prepare(case, request["passing"])
         if isinstance(self.ready, str):
             return {"reason": self.ready}
         way, run, result = self.ready
@@ -64,8 +65,8 @@ def main():
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    peer = importlib.import_module(f"peer_{sys.argv[1]}")
-    print(json.dumps(peer.start(int(sys.argv[2]))), file=answers, flush=True)
+    peer = importlib.import_module(f"peer_{sys.argv[2]}")
+    print(json.dumps(peer.start(int(sys.argv[3]))), file=answers, flush=True)
     worker = Worker(peer)
     for line in sys.stdin:
         print(json.dumps(worker.answer(json.loads(line))), file=answers, flush=True)

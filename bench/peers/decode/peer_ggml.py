@@ -1,0 +1,16 @@
+"""ggml, as llama-cpp-python's source package has it; see ggml_decode.py."""
+
+import ggml_decode
+import ggml_library
+
+library = None
+
+
+def start(threads):
+    global library
+    library = ggml_library.Library("ggml", threads, 1)
+    return {"name": "ggml", **library.about}
+
+
+def prepare(p):
+    return ggml_decode.prepare(library, p)
