@@ -147,9 +147,15 @@ def check_caches(folder):
         result = run(ATTN, "run", *words, cwd=folder)
         fault = fault_of_failure(result)
         expect(fault is None and sentence in result.stderr.decode(), f"{words}: {fault} {result.stderr!r}")
-    result = run(ATTN, "run", "m.gguf", "-p", "x", "-n", "2", "--save-cache", "nowhere/c.kv", cwd=folder)
-    expect(result.returncode == 1 and result.stderr.count(b"\n") == 1 and b"nowhere/c.kv" in result.stderr,
-           f"{result.stderr!r}")
+    # Where it cannot be saved is told before anything is written.
+    for bad in ("nowhere/c.kv", ".", "", "/dev/null"):
+        result = run(ATTN, "run", "m.gguf", "-p", "x", "-n", "2", "--save-cache", bad, cwd=folder)
+        fault = fault_of_failure(result)
+        expect(fault is None and not result.stdout and bad in result.stderr.decode(), f"{bad}: {fault} {result}")
+    result = run(ATTN, "run", "m.gguf", "-p", "x", "--save-cache", "c.kv", "--load-cache", "none.kv", cwd=folder)
+    with open(os.path.join(folder, "c.kv"), "rb") as file:
+        expect(result.returncode == 1 and file.read() == saved, "a run that fails leaves the old cache")
+    expect(not [name for name in os.listdir(folder) if name.endswith(".part")], "nothing beside it")
 
 
 def check_endings(folder):
@@ -195,6 +201,7 @@ def check_failures(folder):
             (["-p", "x", "-n", "0"], "--tokens is 0; it may be 1 or more"),
             (["-p", "x", "-n", "-1"], "--tokens is -1; it may be 1 or more"),
             (["-p", "x", "-n", "many"], "many: invalid numeric value"),
+            (["-p", "x", "--threads", "0"], "--threads is 0; it may be 1 to 1024"),
             (["-p", "x", "--threads", "1025"], "--threads is 1025; it may be 1 to 1024"),
             (["-p", "x", "--temperature", "-1"], "--temperature is -1; it may be 0 to 1000"),
             (["-p", "x", "--temperature", "nan"], "--temperature is nan; it may be 0 to 1000"),
@@ -231,14 +238,21 @@ def check_full_output(folder):
 
 def check_interrupt(folder):
     """Ctrl-C in the middle of the text: what is written stays, and the timings are told."""
-    process = subprocess.Popen([ATTN, "run", "big.gguf", "-p", PROMPT, "-n", "29000"], cwd=folder,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([ATTN, "run", "big.gguf", "-p", PROMPT, "-n", "29000", "--save-cache", "i.kv",
+                                "--json", "i.json"], cwd=folder, bufsize=0, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
     first = process.stdout.read(3)
     process.send_signal(signal.SIGINT)
     output, error = process.communicate(timeout=250)
     expect(process.returncode == 130, f"Ctrl-C: exit status {process.returncode}: {error!r}")
     expect(TIMINGS.fullmatch(error.decode()) and b"(interrupted)" in error, f"Ctrl-C: {error!r}")
     expect((first + output).endswith(b"\n"), "the line is ended")
+    with open(os.path.join(folder, "i.json"), encoding="utf-8") as file:
+        report = json.load(file)
+    expect((report["ending"], report["text"] + "\n") == ("interrupted", (first + output).decode()), "its JSON")
+    expect(report["cache"]["tokens"] == len(report["prompt"]) + len(report["written"]), "all of it is saved")
+    process_of_next = run(ATTN, "run", "big.gguf", "-p", "x", "-n", "2", "--load-cache", "i.kv", cwd=folder)
+    expect(process_of_next.returncode == 0, f"and can be gone on behind: {process_of_next.stderr!r}")
     process = subprocess.Popen([ATTN, "run", "big.gguf", "-f", "big.txt"], cwd=folder, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     time.sleep(0.3)

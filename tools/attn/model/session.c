@@ -99,6 +99,11 @@ void session_free(struct session *session)
     free(session);
 }
 
+void session_ignore_stop(struct session *session)
+{
+    session->request.stop = NULL;
+}
+
 int64_t session_length(const struct session *session)
 {
     return store_length(session->store);

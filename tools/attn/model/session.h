@@ -74,6 +74,9 @@ struct session_wanted session_wanted_init(void);
 bool session_step(struct session *session, const int32_t *tokens, int64_t count,
                   const struct session_wanted *wanted, struct failure *f);
 
+/* From here on steps are not interrupted: to finish after Ctrl-C. */
+void session_ignore_stop(struct session *session);
+
 /* Tokens read. */
 int64_t session_length(const struct session *session);
 

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_THREADS = 1024, MOST_TOKENS = 128, NOT_GIVEN = INT_MIN };
@@ -163,6 +164,20 @@ static bool describe_settings(struct run_settings *settings, const attn_executor
     return true;
 }
 
+/* A bad place for the cache is told before the model works for it. The file itself is written aside by the
+ * library and renamed, so that only a regular file can be replaced. */
+static bool check_save(const char *path, struct failure *f)
+{
+    struct output_file probe;
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+        return fail(f, "%s: is not a regular file, and cannot be replaced by one", path);
+    if (!output_file_open(&probe, path, f))
+        return false;
+    output_file_discard(&probe);
+    return true;
+}
+
 static bool is_standard_output(const char *path)
 {
     return path != NULL && strcmp(path, "-") == 0;
@@ -197,6 +212,7 @@ static bool write_text(const struct arguments *a, struct generation *g, const st
                                     .cache_type = a->cache != NULL ? a->cache : "f32"};
     struct output_file json = {NULL, NULL};
     if (!describe_settings(&settings, executor, f) ||
+        (a->save_cache != NULL && !check_save(a->save_cache, f)) ||
         (a->json != NULL && !output_file_open(&json, a->json, f)))
         return false;
     interrupt_catch();
@@ -278,7 +294,7 @@ static int check(const struct arguments *a, const char *command)
                              "--prompt, --file and - are each a prompt; it may be one of them");
     if (a->tokens != NOT_GIVEN && a->tokens < 1)
         return command_usage(command, "--tokens is %d; it may be 1 or more", a->tokens);
-    if (a->threads < 0 || a->threads > MOST_THREADS)
+    if (a->threads != NOT_GIVEN && (a->threads < 1 || a->threads > MOST_THREADS))
         return command_usage(command, "--threads is %d; it may be 1 to %d", a->threads,
                              (int)MOST_THREADS);
     if (cache_type_of(a->cache) == 0)
@@ -328,6 +344,7 @@ static void free_arguments(struct arguments *a)
 int command_run(int argc, const char **argv)
 {
     struct arguments a = {.tokens = NOT_GIVEN,
+                          .threads = NOT_GIVEN,
                           .top_k = NOT_GIVEN,
                           .temperature = NOT_GIVEN,
                           .top_p = NOT_GIVEN,

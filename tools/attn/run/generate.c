@@ -142,6 +142,7 @@ static bool save(struct writer *w, struct failure *f)
     const struct generation *g = w->g;
     int64_t unread = g->loaded + g->prompt + g->written - session_length(w->session);
     const struct session_wanted nothing = session_wanted_init();
+    session_ignore_stop(w->session);
     return (unread == 0 || session_step(w->session, g->token + g->prompt + g->written - unread,
                                         unread, &nothing, f)) &&
            session_save(w->session, w->options->save_cache, f);

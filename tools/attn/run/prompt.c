@@ -18,7 +18,8 @@ bool prompt_tokens(const struct tokenizer *tokenizer, const struct model_descrip
     int64_t n = (int64_t)list.count;
     if (begin && tokenizer_last_id(tokenizer) >= 0 && n > 0)
         n--; /* a text that goes on does not end */
-    bool ok = n > 0 || fail(f, "%s: the text gives no token to begin with", name);
+    bool ok =
+        n > 0 || fail(f, "%s: the text gives no token to %s with", name, begin ? "begin" : "go on");
     if (ok && n >= model->context_length)
         ok = fail(f, "%s: the text has %lld tokens; %s reads at most %lld with room for one more",
                   name, (long long)n, model->architecture, (long long)model->context_length - 1);
