@@ -5,7 +5,9 @@ all: build/build.ninja
 	@cmake --build build
 
 # A first build takes the compiler as it comes: warnings are errors, and tests are built, in `make check`.
+# What it needs is installed first, as in the other commands.
 build/build.ninja:
+	@scripts/deps build
 	@cmake --preset release --log-level=WARNING -D ATTN_WERROR=OFF -D ATTN_BUILD_TESTS=OFF
 
 demo:

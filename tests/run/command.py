@@ -99,6 +99,54 @@ def check_statistics(folder):
         expect(re.match(r'"(\\.|[^"])+" +[▁-█]{2} +\d\.\d\d  [01]\.[01] +(  \d\.\d\d "[^"]*")+', line), f"{line!r}")
 
 
+def check_segments(folder):
+    """Where the attention went: every token's weight is shared out, and the shares are those of the keys."""
+    lines = "# parts\n\n0 8 The tide\r\n 20 - the end\n"
+    with open(os.path.join(folder, "s.txt"), "w", encoding="utf-8", newline="") as file:
+        file.write(lines)
+    words = ["-p", PROMPT, "-n", "25", "--stats", "--segments", "s.txt"]
+    report = report_of(folder, *words)
+    names = [part["name"] for part in report["segments"]]
+    expect(names == ["start", "loaded", "prompt", "own text", "The tide", "the end"], f"{names}")
+    count = [part["tokens"] for part in report["segments"]]
+    expect(count == [1, 0, 12, 25, 8, len(PROMPT) - 20], f"{count}")
+    of = [0] + [4 if i < 8 else 5 if i >= 20 else 2 for i in range(len(PROMPT))] + [3] * 25
+    for at, token in enumerate(report["written"]):
+        attention = token["attention"]
+        for shares in [attention["segments"]] + attention["layer_segments"]:
+            expect(abs(sum(shares) - 1) < 1e-5 and shares[1] == 0, f"shares add up to 1: {shares}")
+            expect(at > 0 or shares[3] == 0, "nothing is written yet")
+        means = [sum(layer[i] for layer in attention["layer_segments"]) / gguf_files.LAYERS for i in range(len(names))]
+        expect(max(abs(a - b) for a, b in zip(means, attention["segments"])) < 1e-6, "the mean over layers")
+        layer = attention["layer_segments"][attention["peaked_layer"]]
+        for key in attention["peaked_keys"]:  # what one head gives a key, the mean of its layer has a part of
+            expect(layer[of[key["position"]]] >= key["weight"] / gguf_files.HEADS - 1e-5, f"{key} {layer}")
+    heading, *rest = written(folder, *words).splitlines()
+    expect(heading.split()[:3] == ["token", "entropy", "mean"] and
+           re.search("mean  start  The tide  the end  prompt  own text  peaked  on$", heading), f"{heading!r}")
+    expect(len(rest) == 25, f"a line for each token: {rest}")
+    report_of(folder, "-p", PROMPT, "-n", "3", "--save-cache", "s.kv")
+    later = report_of(folder, "-p", " And?", "-n", "4", "--load-cache", "s.kv", "--stats", "--segments", "none")
+    expect([part["tokens"] for part in later["segments"]] == [0, len(PROMPT) + 4, 5, 4], f"{later['segments']}")
+    for content, sentence in ((b"0 5\n", "line 1 is no segment"), (b"\n5 5 a\n", "line 2 is no segment"),
+                              (b"x 5 a\n", "line 1 is no segment"), (b"-1 5 a\n", "line 1 is no segment"),
+                              (b"0 99999999999999999999999 a\n", "line 1 is no segment"),
+                              (b"0 5 a\n6 7 a\n", "the name in line 2 is taken already"),
+                              (b"0 5 prompt\n", "the name in line 1 is taken already"),
+                              (b"0 5 a\n4 7 b\n", "line 2 shares bytes with an earlier one"),
+                              (b"0 5 a\n4 - b\n", "line 2 shares bytes with an earlier one"),
+                              (b"0 38 a\n", "goes from byte 0 on beyond the prompt, which has 37"),
+                              (b"37 - a\n", "goes from byte 37 on beyond the prompt, which has 37"),
+                              (b"0 5 caf\xe9\n", "the name in line 1 is not UTF-8"), (b"0 5 a\0b\n", "holds a NUL byte"),
+                              (b"".join(b"%d %d s%d\n" % (i, i + 1, i) for i in range(29)),
+                               "line 29 is one segment too many; there may be 28")):
+        with open(os.path.join(folder, "bad.txt"), "wb") as file:
+            file.write(content)
+        result = run(ATTN, "run", "m.gguf", "-p", PROMPT, "--stats", "--segments", "bad.txt", cwd=folder)
+        fault = fault_of_failure(result)
+        expect(fault is None and sentence in result.stderr.decode(), f"{content}: {fault} {result.stderr!r}")
+
+
 def check_sampling(folder):
     words = ["-p", PROMPT, "-n", "40", "--temperature", "1.5"]
     first = written(folder, *words, "--seed", "7")
@@ -147,9 +195,15 @@ def check_caches(folder):
         result = run(ATTN, "run", *words, cwd=folder)
         fault = fault_of_failure(result)
         expect(fault is None and sentence in result.stderr.decode(), f"{words}: {fault} {result.stderr!r}")
-    result = run(ATTN, "run", "m.gguf", "-p", "x", "-n", "2", "--save-cache", "nowhere/c.kv", cwd=folder)
-    expect(result.returncode == 1 and result.stderr.count(b"\n") == 1 and b"nowhere/c.kv" in result.stderr,
-           f"{result.stderr!r}")
+    # Where it cannot be saved is told before anything is written.
+    for bad in ("nowhere/c.kv", ".", "", "/dev/null"):
+        result = run(ATTN, "run", "m.gguf", "-p", "x", "-n", "2", "--save-cache", bad, cwd=folder)
+        fault = fault_of_failure(result)
+        expect(fault is None and not result.stdout and bad in result.stderr.decode(), f"{bad}: {fault} {result}")
+    result = run(ATTN, "run", "m.gguf", "-p", "x", "--save-cache", "c.kv", "--load-cache", "none.kv", cwd=folder)
+    with open(os.path.join(folder, "c.kv"), "rb") as file:
+        expect(result.returncode == 1 and file.read() == saved, "a run that fails leaves the old cache")
+    expect(not [name for name in os.listdir(folder) if name.endswith(".part")], "nothing beside it")
 
 
 def check_endings(folder):
@@ -195,6 +249,7 @@ def check_failures(folder):
             (["-p", "x", "-n", "0"], "--tokens is 0; it may be 1 or more"),
             (["-p", "x", "-n", "-1"], "--tokens is -1; it may be 1 or more"),
             (["-p", "x", "-n", "many"], "many: invalid numeric value"),
+            (["-p", "x", "--threads", "0"], "--threads is 0; it may be 1 to 1024"),
             (["-p", "x", "--threads", "1025"], "--threads is 1025; it may be 1 to 1024"),
             (["-p", "x", "--temperature", "-1"], "--temperature is -1; it may be 0 to 1000"),
             (["-p", "x", "--temperature", "nan"], "--temperature is nan; it may be 0 to 1000"),
@@ -209,6 +264,8 @@ def check_failures(folder):
             (["-p", "x", "--cache", "f12"], "--cache is 'f12'; it may be "),
             (["-p", "x", "--save-cache", "-"], "--save-cache is -; it may be the name of a file"),
             (["-p", "x", "--load-cache", "-"], "--load-cache is -; it may be the name of a file"),
+            (["-p", "x", "--segments", "s.txt"], "--segments needs --stats"),
+            (["-p", "x", "--stats", "--segments", "-"], "--segments is -; it may be the name of a file"),
             (["-p", "x", "--bogus"], "--bogus")):
         result = run(ATTN, "run", "m.gguf", *words, cwd=folder)
         fault = fault_of_failure(result, 2)
@@ -231,14 +288,21 @@ def check_full_output(folder):
 
 def check_interrupt(folder):
     """Ctrl-C in the middle of the text: what is written stays, and the timings are told."""
-    process = subprocess.Popen([ATTN, "run", "big.gguf", "-p", PROMPT, "-n", "29000"], cwd=folder,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([ATTN, "run", "big.gguf", "-p", PROMPT, "-n", "29000", "--save-cache", "i.kv",
+                                "--json", "i.json"], cwd=folder, bufsize=0, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
     first = process.stdout.read(3)
     process.send_signal(signal.SIGINT)
     output, error = process.communicate(timeout=250)
     expect(process.returncode == 130, f"Ctrl-C: exit status {process.returncode}: {error!r}")
     expect(TIMINGS.fullmatch(error.decode()) and b"(interrupted)" in error, f"Ctrl-C: {error!r}")
     expect((first + output).endswith(b"\n"), "the line is ended")
+    with open(os.path.join(folder, "i.json"), encoding="utf-8") as file:
+        report = json.load(file)
+    expect((report["ending"], report["text"] + "\n") == ("interrupted", (first + output).decode()), "its JSON")
+    expect(report["cache"]["tokens"] == len(report["prompt"]) + len(report["written"]), "all of it is saved")
+    process_of_next = run(ATTN, "run", "big.gguf", "-p", "x", "-n", "2", "--load-cache", "i.kv", cwd=folder)
+    expect(process_of_next.returncode == 0, f"and can be gone on behind: {process_of_next.stderr!r}")
     process = subprocess.Popen([ATTN, "run", "big.gguf", "-f", "big.txt"], cwd=folder, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     time.sleep(0.3)
@@ -278,12 +342,12 @@ def check_terminal(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         files = {"m.gguf": gguf_files.tiny_model(), "big.gguf": changed_model("gemma3.context_length", 30000),
-                 "other.gguf": changed_model("gemma3.rope.freq_base", 2e6), "p.txt": PROMPT.encode(), "t.txt": b"no model",
+                 "other.gguf": changed_model("gemma3.rope.freq_base", 2e6), "p.txt": PROMPT.encode(), "t.txt": b"no model", "none": b"",
                  "latin.txt": b"caf\xe9", "big.txt": b"abcdefghij " * 2500}
         for name, content in files.items():
             with open(os.path.join(folder, name), "wb") as file:
                 file.write(content)
-        for check in (check_prompts, check_json, check_statistics, check_sampling, check_caches, check_endings,
+        for check in (check_prompts, check_json, check_statistics, check_segments, check_sampling, check_caches, check_endings,
                       check_failures, check_full_output, check_interrupt, check_terminal):
             check(folder)
     return 1 if faults else 0

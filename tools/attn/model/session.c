@@ -17,6 +17,7 @@ struct session {
     int64_t capacity, step_rows;
     attn_statistics_wanted measured; /* top_keys -1: nothing */
     int top_keys;
+    int32_t segments;
     int32_t *top_key; /* [heads, top_keys] of the layer at work */
 };
 
@@ -49,7 +50,9 @@ static bool prepare_statistics(struct session *session, struct failure *f)
         return true;
     session->measured =
         attn_statistics_wanted_init(ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT |
-                                    (session->top_keys > 0 ? ATTN_STAT_TOP_KEYS : 0));
+                                    (session->top_keys > 0 ? ATTN_STAT_TOP_KEYS : 0) |
+                                    (session->segments > 0 ? ATTN_STAT_MASS_SEGMENTS : 0));
+    session->measured.segments = session->segments;
     session->measured.top_keys = session->top_keys;
     size_t count = (size_t)session->model->settings.heads * (size_t)session->top_keys;
     session->top_key = malloc(count * sizeof *session->top_key + 1);
@@ -70,6 +73,7 @@ bool session_create(struct session **out, const struct model *model,
     session->capacity = options->capacity;
     session->step_rows = rows < options->capacity ? rows : options->capacity;
     session->top_keys = options->top_keys;
+    session->segments = options->segments;
     session->request = model_request_init();
     session->request.executor = options->executor;
     session->request.stop = options->stop;
@@ -97,6 +101,11 @@ void session_free(struct session *session)
     free_run(&session->run);
     free(session->top_key);
     free(session);
+}
+
+void session_ignore_stop(struct session *session)
+{
+    session->request.stop = NULL;
 }
 
 int64_t session_length(const struct session *session)
@@ -136,8 +145,9 @@ static bool attend(struct session *session, int64_t l, const struct session_stat
 {
     struct run *run = &session->run;
     if (wanted == NULL)
-        return store_attend(session->store, l, run->q, run->count, run->o, NULL, NULL, f);
-    int64_t heads = run->model->settings.heads, top = session->top_keys, first_key;
+        return store_attend(session->store, l, run->q, run->count, run->o, NULL, f);
+    int64_t heads = run->model->settings.heads, top = session->top_keys;
+    int64_t first_key = store_first_key(session->store, l);
     attn_statistics statistics = attn_statistics_init();
     statistics.entropy = wanted->entropy + l * heads;
     statistics.max_weight = wanted->max_weight + l * heads;
@@ -145,7 +155,11 @@ static bool attend(struct session *session, int64_t l, const struct session_stat
         statistics.top_keys = session->top_key;
         statistics.top_weights = wanted->top_weight + l * heads * top;
     }
-    if (!store_attend(session->store, l, run->q, 1, run->o, &statistics, &first_key, f))
+    if (session->segments > 0) {
+        statistics.segment_ids = wanted->segment_of + first_key;
+        statistics.mass_segments = wanted->segment_weight + l * heads * session->segments;
+    }
+    if (!store_attend(session->store, l, run->q, 1, run->o, &statistics, f))
         return false;
     int32_t *out = wanted->top_key + l * heads * top;
     for (int64_t i = 0; i < heads * top; i++)

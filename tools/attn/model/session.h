@@ -36,6 +36,8 @@ struct session_options {
     /* Steps of one token can be measured, with this many keys of the highest weight of each head;
      * -1 = they cannot. */
     int top_keys;
+    int32_t
+        segments; /* with them, the weight on each of so many parts, 0 .. 32; 0 (default) = none */
 };
 
 /* capacity 0, f32, no executor, no statistics. */
@@ -52,6 +54,9 @@ struct session_statistics {
     float *entropy, *max_weight;
     int32_t *top_key;  /* [layers, heads, top_keys]: positions, best first; -1 = none */
     float *top_weight; /* the same */
+
+    const uint8_t *segment_of; /* [tokens read so far, this one too]: the part that each is in */
+    float *segment_weight;     /* [layers, heads, segments] */
 };
 
 struct session_wanted {
@@ -73,6 +78,9 @@ struct session_wanted session_wanted_init(void);
  * many. */
 bool session_step(struct session *session, const int32_t *tokens, int64_t count,
                   const struct session_wanted *wanted, struct failure *f);
+
+/* From here on steps are not interrupted: to finish after Ctrl-C. */
+void session_ignore_stop(struct session *session);
 
 /* Tokens read. */
 int64_t session_length(const struct session *session);

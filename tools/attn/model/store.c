@@ -208,8 +208,13 @@ bool store_add(struct store *store, int64_t l, const float *k, const float *v, i
            fail(f, "keys and values of layer %lld: %s", (long long)l, error.message);
 }
 
+int64_t store_first_key(const struct store *store, int64_t l)
+{
+    return attn_kv_length(store->kv, l, 0) - attn_kv_keys(store->kv, l, 0);
+}
+
 bool store_attend(struct store *store, int64_t l, const float *q, int64_t rows, float *o,
-                  const attn_statistics *statistics, int64_t *first_key, struct failure *f)
+                  const attn_statistics *statistics, struct failure *f)
 {
     bool local = store->described[l].local;
     attn_kv_view view;
@@ -221,8 +226,6 @@ bool store_attend(struct store *store, int64_t l, const float *q, int64_t rows, 
     args.q = q;
     args.o = o;
     args.statistics = statistics;
-    if (first_key != NULL)
-        *first_key = attn_kv_length(store->kv, l, 0) - args.keys;
     const attn_plan *plan = statistics != NULL ? store->measuring[local] : store->plan[local];
     if (attn_kv_get_view(store->kv, l, NULL, 1, &view, &error) != ATTN_OK ||
         attn_run(plan, &args, store->workspace, store->workspace_size, store->executor, &error) !=

@@ -32,10 +32,13 @@ bool store_begin(struct store *store, int64_t rows, struct failure *f);
 bool store_add(struct store *store, int64_t l, const float *k, const float *v, int64_t rows,
                struct failure *f);
 
+/* The position of the first key that layer l holds: key 0 of statistics. */
+int64_t store_first_key(const struct store *store, int64_t l);
+
 /* o = the attention of the last `rows` tokens that were added to layer l, q [rows, heads, size]. With
- * `statistics` (one row alone) those too; *first_key is then the position of key 0 in them. */
+ * `statistics` (one row alone) those too. */
 bool store_attend(struct store *store, int64_t l, const float *q, int64_t rows, float *o,
-                  const attn_statistics *statistics, int64_t *first_key, struct failure *f);
+                  const attn_statistics *statistics, struct failure *f);
 
 /* `rows` tokens were added to every layer; or not to all of them. */
 void store_keep(struct store *store, int64_t rows);

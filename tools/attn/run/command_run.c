@@ -12,12 +12,13 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_THREADS = 1024, MOST_TOKENS = 128, NOT_GIVEN = INT_MIN };
 
 struct arguments {
-    char *prompt, *file, *cache, *save_cache, *load_cache, *json, **stops;
+    char *prompt, *file, *cache, *save_cache, *load_cache, *json, *segments, **stops;
     int tokens, threads, top_k, statistics, special;
     double temperature, top_p;
     long long seed;
@@ -125,7 +126,7 @@ static bool read_prompt(const struct arguments *a, const char **name, char **tex
 
 /* The model's own words for what can be wrong before any work is done. */
 static bool prepare(const struct arguments *a, struct generation *g, struct model *model,
-                    struct failure *f)
+                    const struct segments *segments, struct failure *f)
 {
     const char *name;
     char *text = NULL;
@@ -134,10 +135,18 @@ static bool prepare(const struct arguments *a, struct generation *g, struct mode
     if (!g->model->predicts_tokens)
         return fail(f, "%s: a %s model predicts no tokens, so it cannot write", a->model,
                     g->model->architecture);
+    struct prompt prompt = {.count = 0};
+    struct prompt_options options = {
+        .begin = a->load_cache == NULL, .special = a->special != 0, .segments = segments};
     bool ok = model_tokenizer(model, &g->tokenizer, f) && read_prompt(a, &name, &text, &bytes, f) &&
-              prompt_tokens(g->tokenizer, g->model, name, (struct text){text, bytes},
-                            a->load_cache == NULL, a->special != 0, &g->token, &g->prompt, f);
+              (segments == NULL || segments_fit(segments, a->segments, bytes, f)) &&
+              prompt_tokens(g->tokenizer, g->model, name, (struct text){text, bytes}, &options,
+                            &prompt, f);
     free(text);
+    g->token = prompt.token;
+    g->segment = prompt.segment;
+    g->prompt = prompt.count;
+    g->segments = segments;
     if (ok && tokenizer_size(g->tokenizer) < g->model->vocabulary)
         ok = fail(f, "%s: the model scores %lld tokens, its tokenizer knows %d", a->model,
                   (long long)g->model->vocabulary, (int)tokenizer_size(g->tokenizer));
@@ -160,6 +169,20 @@ static bool describe_settings(struct run_settings *settings, const attn_executor
         return fail(f, "%s", error.message);
     snprintf(settings->path, sizeof settings->path, "%s", cpu.path);
     settings->threads = executor->threads;
+    return true;
+}
+
+/* A bad place for the cache is told before the model works for it. The file itself is written aside by the
+ * library and renamed, so that only a regular file can be replaced. */
+static bool check_save(const char *path, struct failure *f)
+{
+    struct output_file probe;
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+        return fail(f, "%s: is not a regular file, and cannot be replaced by one", path);
+    if (!output_file_open(&probe, path, f))
+        return false;
+    output_file_discard(&probe);
     return true;
 }
 
@@ -197,6 +220,7 @@ static bool write_text(const struct arguments *a, struct generation *g, const st
                                     .cache_type = a->cache != NULL ? a->cache : "f32"};
     struct output_file json = {NULL, NULL};
     if (!describe_settings(&settings, executor, f) ||
+        (a->save_cache != NULL && !check_save(a->save_cache, f)) ||
         (a->json != NULL && !output_file_open(&json, a->json, f)))
         return false;
     interrupt_catch();
@@ -219,6 +243,7 @@ static int run(const struct arguments *a, const char *command)
 {
     struct failure f = {""};
     struct generation g = {0};
+    struct segments segments = {.count = 0};
     struct model *model = NULL;
     attn_executor *own = NULL;
     const attn_executor *executor = attn_default_executor();
@@ -229,11 +254,14 @@ static int run(const struct arguments *a, const char *command)
              fail(&f, "%s", error.message);
         executor = own;
     }
-    ok = ok && model_open(&model, a->model, &f) && prepare(a, &g, model, &f) &&
+    ok = ok && (a->segments == NULL || segments_read(&segments, a->segments, &f)) &&
+         model_open(&model, a->model, &f) &&
+         prepare(a, &g, model, a->segments != NULL ? &segments : NULL, &f) &&
          write_text(a, &g, model, executor, &f);
     int error_of_output = errno;
     bool stopped = ok && g.ending == ENDING_INTERRUPTED;
     generation_free(&g);
+    segments_free(&segments);
     model_close(model);
     attn_executor_destroy(own);
     if (ok)
@@ -278,7 +306,7 @@ static int check(const struct arguments *a, const char *command)
                              "--prompt, --file and - are each a prompt; it may be one of them");
     if (a->tokens != NOT_GIVEN && a->tokens < 1)
         return command_usage(command, "--tokens is %d; it may be 1 or more", a->tokens);
-    if (a->threads < 0 || a->threads > MOST_THREADS)
+    if (a->threads != NOT_GIVEN && (a->threads < 1 || a->threads > MOST_THREADS))
         return command_usage(command, "--threads is %d; it may be 1 to %d", a->threads,
                              (int)MOST_THREADS);
     if (cache_type_of(a->cache) == 0)
@@ -287,6 +315,10 @@ static int check(const struct arguments *a, const char *command)
     if (is_standard_output(a->save_cache) || is_standard_output(a->load_cache))
         return command_usage(command, "--%s-cache is -; it may be the name of a file",
                              is_standard_output(a->save_cache) ? "save" : "load");
+    if (a->segments != NULL && !a->statistics)
+        return command_usage(command, "--segments needs --stats, which tells of them");
+    if (is_standard_output(a->segments))
+        return command_usage(command, "--segments is -; it may be the name of a file");
     for (char **stop = a->stops; stop != NULL && *stop != NULL; stop++)
         if (**stop == '\0')
             return command_usage(command, "--stop is empty; it may be any text");
@@ -323,11 +355,13 @@ static void free_arguments(struct arguments *a)
     free(a->save_cache);
     free(a->load_cache);
     free(a->json);
+    free(a->segments);
 }
 
 int command_run(int argc, const char **argv)
 {
     struct arguments a = {.tokens = NOT_GIVEN,
+                          .threads = NOT_GIVEN,
                           .top_k = NOT_GIVEN,
                           .temperature = NOT_GIVEN,
                           .top_p = NOT_GIVEN,
@@ -352,6 +386,10 @@ int command_run(int argc, const char **argv)
          "go on behind a text that was saved: the prompt follows it", "FILE"},
         {"stats", 0, POPT_ARG_NONE, &a.statistics, 0, "tell for each token where the model looked",
          NULL},
+        {"segments", 0, POPT_ARG_STRING, &a.segments, 0,
+         "with --stats, also the share of attention on each part of the prompt that FILE names, in "
+         "lines BEGIN END NAME",
+         "FILE"},
         {"json", 0, POPT_ARG_STRING, &a.json, 0, "write text and figures as JSON", "FILE|-"},
         {"threads", 0, POPT_ARG_INT, &a.threads, 0, "use N threads (default: all cores)", "N"},
         {"special", 0, POPT_ARG_NONE, &a.special, 0,

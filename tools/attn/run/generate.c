@@ -34,6 +34,21 @@ static float peak_of(const struct session_statistics *s, int64_t head)
     return 0;
 }
 
+/* The mean over the heads of each layer of the weight on each part. */
+static void note_shares(const struct writer *w, struct chosen *chosen, int64_t written)
+{
+    const struct model_description *m = w->g->model;
+    int64_t parts = w->g->segments->count;
+    chosen->share = w->g->shares + written * m->layers * parts;
+    for (int64_t l = 0; l < m->layers; l++)
+        for (int64_t i = 0; i < parts; i++) {
+            double sum = 0;
+            for (int64_t h = 0; h < m->heads; h++)
+                sum += (double)w->statistics.segment_weight[(l * m->heads + h) * parts + i];
+            chosen->share[l * parts + i] = (float)(sum / (double)m->heads);
+        }
+}
+
 static void note_choice(const struct writer *w, int64_t written)
 {
     const struct session_statistics *s = &w->statistics;
@@ -54,6 +69,8 @@ static void note_choice(const struct writer *w, int64_t written)
     chosen->head = best % m->heads;
     memcpy(chosen->key, s->top_key + best * TOP_KEYS, sizeof chosen->key);
     memcpy(chosen->weight, s->top_weight + best * TOP_KEYS, sizeof chosen->weight);
+    if (w->g->segments != NULL)
+        note_shares(w, chosen, written);
 }
 
 static bool allocate_statistics(struct writer *w, struct failure *f)
@@ -70,6 +87,30 @@ static bool allocate_statistics(struct writer *w, struct failure *f)
     return (s->entropy != NULL && s->max_weight != NULL && s->top_key != NULL &&
             s->top_weight != NULL && w->g->chosen != NULL && w->g->entropies != NULL) ||
            fail(f, "out of memory for the statistics of %zu tokens", most);
+}
+
+/* Which part every position is in, now that it is known how many were loaded. */
+static bool allocate_segments(struct writer *w, int64_t capacity, struct failure *f)
+{
+    struct generation *g = w->g;
+    size_t layers = (size_t)g->model->layers, parts = (size_t)g->segments->count;
+    size_t most = (size_t)w->options->most;
+    uint8_t *segment = malloc((size_t)capacity + 1);
+    g->shares = calloc(most, layers * parts * sizeof *g->shares);
+    w->statistics.segment_weight =
+        malloc(layers * (size_t)g->model->heads * parts * sizeof *w->statistics.segment_weight);
+    if (segment == NULL || g->shares == NULL || w->statistics.segment_weight == NULL) {
+        free(segment);
+        return fail(f, "out of memory for the segments of %zu tokens", most);
+    }
+    memset(segment, SEGMENT_LOADED, (size_t)g->loaded);
+    memcpy(segment + g->loaded, g->segment, (size_t)g->prompt);
+    int64_t read = g->loaded + g->prompt;
+    memset(segment + read, SEGMENT_OWN, (size_t)(capacity + 1 - read));
+    free(g->segment);
+    g->segment = segment;
+    w->statistics.segment_of = segment;
+    return true;
 }
 
 /* ---- writing ---- */
@@ -142,6 +183,7 @@ static bool save(struct writer *w, struct failure *f)
     const struct generation *g = w->g;
     int64_t unread = g->loaded + g->prompt + g->written - session_length(w->session);
     const struct session_wanted nothing = session_wanted_init();
+    session_ignore_stop(w->session);
     return (unread == 0 || session_step(w->session, g->token + g->prompt + g->written - unread,
                                         unread, &nothing, f)) &&
            session_save(w->session, w->options->save_cache, f);
@@ -210,6 +252,7 @@ static bool prepare(struct writer *w, const struct model *model, struct failure 
     options.executor = w->options->executor;
     options.stop = w->options->stop;
     options.top_keys = w->options->statistics ? TOP_KEYS : -1;
+    options.segments = g->segments != NULL ? g->segments->count : 0;
     int32_t *token = realloc(g->token, (size_t)(room + 1) * sizeof *token);
     if (token == NULL)
         return fail(f, "out of memory for %lld tokens", (long long)room);
@@ -221,7 +264,8 @@ static bool prepare(struct writer *w, const struct model *model, struct failure 
     stream_open(&g->stream, g->tokenizer, w->options->stops, w->options->special,
                 g->token[g->prompt - 1]);
     return (!w->options->statistics || allocate_statistics(w, f)) &&
-           session_create(&w->session, model, &options, f) && load(w, f);
+           session_create(&w->session, model, &options, f) && load(w, f) &&
+           (g->segments == NULL || allocate_segments(w, options.capacity, f));
 }
 
 bool generate(struct generation *g, const struct model *model,
@@ -236,6 +280,7 @@ bool generate(struct generation *g, const struct model *model,
     free(w.statistics.max_weight);
     free(w.statistics.top_key);
     free(w.statistics.top_weight);
+    free(w.statistics.segment_weight);
     return ok;
 }
 
@@ -245,6 +290,8 @@ void generation_free(struct generation *g)
     free(g->token);
     free(g->chosen);
     free(g->entropies);
+    free(g->segment);
+    free(g->shares);
 }
 
 struct text piece_at(const struct generation *g, int64_t position)
@@ -269,6 +316,22 @@ const char *ending_name(enum ending ending)
 const char *ending_sentence(enum ending ending)
 {
     return endings[ending][1];
+}
+
+double segment_share(const struct generation *g, int64_t index, int segment)
+{
+    double sum = 0;
+    for (int64_t l = 0; l < g->model->layers; l++)
+        sum += (double)g->chosen[index].share[l * g->segments->count + segment];
+    return sum / (double)g->model->layers;
+}
+
+int64_t segment_tokens(const struct generation *g, int segment)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < g->loaded + g->prompt + g->written; i++)
+        count += g->segment[i] == segment;
+    return count;
 }
 
 double prompt_rate(const struct generation *g)

@@ -5,6 +5,7 @@
 #include "../model/model.h"
 #include "../model/session.h"
 #include "sampler.h"
+#include "segments.h"
 #include "stream.h"
 
 enum ending {
@@ -24,6 +25,7 @@ struct chosen {
     int64_t layer, head;
     int32_t key[TOP_KEYS]; /* positions, best first, loaded tokens counted; -1 = none */
     float weight[TOP_KEYS];
+    float *share; /* [layers, segments]: mean over the heads of the weight on each part; or NULL */
 };
 
 struct generation {
@@ -32,9 +34,13 @@ struct generation {
     int32_t *token; /* the prompt's, then those written */
     int64_t loaded; /* tokens in front of the prompt, whose keys and values came from a file */
     int64_t prompt, written;
-    struct chosen *chosen; /* [written], or NULL: not asked for */
-    float *entropies;      /* what chosen points into */
-    struct stream stream;  /* holds the text */
+    struct chosen *chosen;           /* [written], or NULL: not asked for */
+    float *entropies;                /* what chosen points into */
+    const struct segments *segments; /* NULL = not told apart */
+    uint8_t *
+        segment; /* the prompt's, [prompt]; once it writes of every position: loaded, read and written */
+    float *shares;
+    struct stream stream; /* holds the text */
     enum ending ending;
     double prompt_seconds;  /* from the first token read to the scores of what follows the prompt */
     double written_seconds; /* from there to the last token */
@@ -59,7 +65,8 @@ struct generation_options {
                  struct failure *f);
 };
 
-/* Fill g (zeros, with model, tokenizer, token and prompt set; `token` on the heap) and write. The prompt must
+/* Fill g (zeros, with model, tokenizer, token, segment, prompt and perhaps segments set; `token` and `segment` on
+ * the heap) and write. The prompt must
  * leave room for a token in the model's context. Fails with "interrupted" where Ctrl-C comes before the prompt
  * is read. */
 bool generate(struct generation *g, const struct model *model,
@@ -72,6 +79,12 @@ struct text piece_at(const struct generation *g, int64_t position);
 /* "the model ended the text": for a sentence; "end": for JSON. */
 const char *ending_sentence(enum ending ending);
 const char *ending_name(enum ending ending);
+
+/* The share of part `segment` in what was seen when written token `index` was chosen: the mean over layers. */
+double segment_share(const struct generation *g, int64_t index, int segment);
+
+/* How many tokens of part `segment` there are by now. */
+int64_t segment_tokens(const struct generation *g, int segment);
 
 /* Tokens a second; 0 where nothing was timed. */
 double prompt_rate(const struct generation *g);

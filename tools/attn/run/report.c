@@ -6,7 +6,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { TOKEN_COLUMNS = 14, KEY_COLUMNS = 12, MOST_GLYPHS = 32, KEYS_SHOWN = 3 };
+enum {
+    SEGMENT_COLUMNS = 10,
+    TOKEN_COLUMNS = 14,
+    KEY_COLUMNS = 12,
+    MOST_GLYPHS = 32,
+    KEYS_SHOWN = 3
+};
 
 /* Layers beyond MOST_GLYPHS share one. */
 static int64_t glyphs_of(const struct generation *g)
@@ -14,10 +20,56 @@ static int64_t glyphs_of(const struct generation *g)
     return g->model->layers < MOST_GLYPHS ? g->model->layers : MOST_GLYPHS;
 }
 
+/* The parts in the order of the text: what was loaded, start, those of the file, the rest of the prompt, own text.
+ * -1 behind the last. A part that no token can be in is left out. */
+static int segment_in_order(const struct generation *g, int at)
+{
+    int listed = g->segments->count - SEGMENTS_KNOWN, order = 0;
+    for (int i = 0; i < g->segments->count; i++) {
+        int part = i == 0            ? SEGMENT_LOADED
+                   : i == 1          ? SEGMENT_START
+                   : i < 2 + listed  ? SEGMENTS_KNOWN + i - 2
+                   : i == 2 + listed ? SEGMENT_PROMPT
+                                     : SEGMENT_OWN;
+        bool known = part == SEGMENT_OWN || segment_tokens(g, part) > 0;
+        if (known && order++ == at)
+            return part;
+    }
+    return -1;
+}
+
+static void tell_segment_names(FILE *stream, const struct generation *g)
+{
+    for (int i = 0, part; (part = segment_in_order(g, i)) >= 0; i++) {
+        char shown[ESCAPED_BYTES];
+        const char *name = g->segments->part[part].name;
+        int used = escape_text(shown, (struct text){name, strlen(name)}, SEGMENT_COLUMNS);
+        fprintf(stream, "  %*s%s", used < 4 ? 4 - used : 0, "", shown);
+    }
+}
+
+static int segment_columns(const struct generation *g, int part)
+{
+    char shown[ESCAPED_BYTES];
+    const char *name = g->segments->part[part].name;
+    int used = escape_text(shown, (struct text){name, strlen(name)}, SEGMENT_COLUMNS);
+    return used < 4 ? 4 : used;
+}
+
+static void tell_shares(FILE *stream, const struct generation *g, int64_t at)
+{
+    for (int i = 0, part; (part = segment_in_order(g, i)) >= 0; i++)
+        fprintf(stream, "  %*.2f", segment_columns(g, part),
+                segment_share(g, at - g->prompt, part));
+}
+
 void tell_heading(FILE *stream, const struct generation *g)
 {
     int width = (int)glyphs_of(g) > 7 ? (int)glyphs_of(g) : 7;
-    fprintf(stream, "%-*s %-*s  mean  peaked  on\n", TOKEN_COLUMNS, "token", width, "entropy");
+    fprintf(stream, "%-*s %-*s  mean", TOKEN_COLUMNS, "token", width, "entropy");
+    if (g->segments != NULL)
+        tell_segment_names(stream, g);
+    fputs("  peaked  on\n", stream);
 }
 
 /* How many keys a query at `position` of layer l sees. */
@@ -67,7 +119,10 @@ void tell_choice(FILE *stream, const struct generation *g, int64_t at)
     print_glyphs(stream, g, at);
     char head[32];
     snprintf(head, sizeof head, "%lld.%lld", (long long)c->layer, (long long)c->head);
-    fprintf(stream, "  %4.2f  %-6s", sum / (double)g->model->layers, head);
+    fprintf(stream, "  %4.2f", sum / (double)g->model->layers);
+    if (g->segments != NULL)
+        tell_shares(stream, g, at);
+    fprintf(stream, "  %-6s", head);
     for (int i = 0; i < KEYS_SHOWN && c->key[i] >= 0; i++) {
         fprintf(stream, "  %.2f ", (double)c->weight[i]);
         print_padded(stream, piece_at(g, c->key[i]), KEY_COLUMNS, false);

@@ -58,6 +58,40 @@ static json_t *sampling_object(const struct sampler_options *s)
     return ok ? object : (json_decref(object), NULL);
 }
 
+/* Mean over the layers; and each layer's, [layers][segments]. */
+static bool add_shares(json_t *object, const struct generation *g, const struct chosen *c)
+{
+    json_t *mean = json_array(), *layers = json_array();
+    int parts = g->segments->count;
+    bool ok = true;
+    for (int i = 0; i < parts; i++)
+        ok = json_array_append_new(mean, figure(segment_share(g, c - g->chosen, i))) == 0 && ok;
+    for (int64_t l = 0; l < g->model->layers; l++) {
+        json_t *layer = json_array();
+        for (int i = 0; i < parts; i++)
+            ok = json_array_append_new(layer, figure((double)c->share[l * parts + i])) == 0 && ok;
+        ok = json_array_append_new(layers, layer) == 0 && ok;
+    }
+    ok = add(object, "segments", mean) && ok;
+    return add(object, "layer_segments", layers) && ok;
+}
+
+/* The parts, in the order of those figures; null where --segments was not given. */
+static json_t *segments_array(const struct generation *g)
+{
+    if (g->segments == NULL)
+        return json_null();
+    json_t *array = json_array();
+    for (int i = 0; i < g->segments->count; i++) {
+        json_t *part = json_object();
+        bool ok = add(part, "name", string_value(g->segments->part[i].name)) &&
+                  add(part, "tokens", json_integer(segment_tokens(g, i)));
+        if (json_array_append_new(array, part) != 0 || !ok)
+            return json_decref(array), NULL;
+    }
+    return array;
+}
+
 static json_t *attention_object(const struct generation *g, const struct chosen *c)
 {
     json_t *object = json_object(), *entropy = json_array(), *keys = json_array();
@@ -75,6 +109,7 @@ static json_t *attention_object(const struct generation *g, const struct chosen 
     ok = ok && add(object, "peaked_layer", json_integer(c->layer)) &&
          add(object, "peaked_head", json_integer(c->head));
     ok = add(object, "peaked_keys", keys) && ok;
+    ok = ok && (g->segments == NULL || add_shares(object, g, c));
     return ok ? object : (json_decref(object), NULL);
 }
 
@@ -130,6 +165,7 @@ bool tell_json(FILE *stream, const struct generation *g, const struct run_settin
               add(object, "ending", json_string(ending_name(g->ending))) &&
               add(object, "stop",
                   g->stream.stopped != NULL ? string_value(g->stream.stopped) : json_null()) &&
+              add(object, "segments", segments_array(g)) &&
               add(object, "loaded_tokens", json_integer(g->loaded)) &&
               add(object, "prompt", tokens_array(g, 0, g->prompt)) &&
               add(object, "written", tokens_array(g, g->prompt, g->written)) &&
