@@ -237,10 +237,8 @@ static void statistics(void **state)
     (void)state;
     float entropy[HEADS], max_weight[HEADS], top_weight[HEADS * TOP];
     int32_t top_key[HEADS * TOP];
-    const struct session_statistics ours = {.entropy = entropy,
-                                            .max_weight = max_weight,
-                                            .top_key = top_key,
-                                            .top_weight = top_weight};
+    const struct session_statistics ours = {
+        .entropy = entropy, .max_weight = max_weight, .top_key = top_key, .top_weight = top_weight};
     struct session *session = new_session(N, 0, TOP, NULL);
     struct session_wanted nothing = session_wanted_init(), wanted = session_wanted_init();
     wanted.statistics = &ours;
