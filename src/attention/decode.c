@@ -12,42 +12,15 @@
 
 #include "attention/cascade.h"
 #include "attention/decode.h"
+#include "attention/decode_tiles.h"
 #include "attention/kept.h"
 #include "attention/rows.h"
 #include "attention/stands.h"
 #include "attention/turned.h"
 #include "base/half.h"
 
-/* What the driver keeps of each head of the tile. */
-struct head {
-    struct attn_place place;
-    struct attn_shape shape;
-    struct attn_block block;
-    bool seen; /* some row sees some key of the block */
-};
-
-_Static_assert(sizeof(struct head) <= ATTN_DECODE_HEAD_BYTES, "a worker has room for each head");
-
-/* The rows of a sequence that go through a chunk together: heads [first_head, first_head + heads), all their
- * queries. */
-struct tile {
-    const struct attn_run_state *run;
-    struct attn_scratch scratch; /* the worker's, from the tile's first row on */
-    struct head *heads;
-    int64_t batch;
-    int head_count, queries, rows;
-    bool seen, all_seen; /* some row sees some key of the block; every row every key */
-    struct attn_cached_addresses keys, values;
-};
-
-/* All tiles that a task has: of one sequence, or of those that share the chunk. Neighbours of as many rows are
- * multiplied together, in sums as each would have them alone. */
-struct tiles {
-    struct attn_scratch scratch; /* the worker's */
-    struct tile tile[ATTN_CASCADE_MOST];
-    int count;
-    int rows, heads, filled_rows; /* of all tiles so far; filled: as kernels lay out queries */
-};
+_Static_assert(sizeof(struct attn_decode_head) <= ATTN_DECODE_HEAD_BYTES,
+               "a worker has room for each head");
 
 /* How many heads of a group a tile takes: told from the sequence's own queries. */
 static int64_t tile_heads(const struct attn_plan *plan, int64_t queries)
@@ -80,7 +53,7 @@ static struct attn_scratch scratch_from(const struct attn_scratch *scratch,
 }
 
 /* The scratch as head `h` of the tile sees it: its own rows are the first. */
-static struct attn_scratch scratch_of(const struct tile *tile, int h)
+static struct attn_scratch scratch_of(const struct attn_decode_tile *tile, int h)
 {
     return scratch_from(&tile->scratch, tile->run->plan, (int64_t)h * tile->queries);
 }
@@ -109,14 +82,15 @@ static void load_query(const struct attn_run_state *run, const struct attn_place
 }
 
 /* `worker` keeps the angles of rows that are turned; copies of it would not know what others have turned. */
-static void begin_tile(struct tile *tile, struct attn_scratch *worker, int64_t first_head)
+static void begin_tile(struct attn_decode_tile *tile, struct attn_scratch *worker,
+                       int64_t first_head)
 {
     const struct attn_run_state *run = tile->run;
     const struct attn_plan *plan = run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
     const int group_rows = plan->kernels->rows;
     for (int h = 0; h < tile->head_count; h++) {
-        struct head *head = &tile->heads[h];
+        struct attn_decode_head *head = &tile->heads[h];
         head->place = attn_run_sequence(run, tile->batch, first_head + h);
         head->shape = attn_run_shape(run, &head->place);
         head->block.row_begin = 0;
@@ -140,11 +114,11 @@ static void fill_zeros(float *weights, int first, int last)
         weights[j] = 0.0f;
 }
 
-static void softmax_head(struct tile *tile, int h)
+static void softmax_head(struct attn_decode_tile *tile, int h)
 {
     const struct attn_run_state *run = tile->run;
     const struct attn_plan *plan = run->plan;
-    const struct head *head = &tile->heads[h];
+    const struct attn_decode_head *head = &tile->heads[h];
     const struct attn_block *block = &head->block;
     struct attn_scratch view = scratch_of(tile, h);
     float rescale[ATTN_IN_PLACE_ROWS];
@@ -178,9 +152,9 @@ static void softmax_head(struct tile *tile, int h)
     }
 }
 
-static bool row_sees(const struct tile *tile, int h, int query, int j)
+static bool row_sees(const struct attn_decode_tile *tile, int h, int query, int j)
 {
-    const struct head *head = &tile->heads[h];
+    const struct attn_decode_head *head = &tile->heads[h];
     const struct attn_block *block = &head->block;
     const int group = query / tile->run->plan->kernels->rows;
     if (!head->seen || j < block->key_first[group] || j >= block->key_last[group])
@@ -208,7 +182,7 @@ static bool poisoned(const struct attn_plan *plan, const struct attn_decode_scra
 }
 
 /* Value j meets only the rows that see it, for 0 * NaN is NaN; then zeros take its place. */
-static void set_apart(struct tile *tile, int j)
+static void set_apart(struct attn_decode_tile *tile, int j)
 {
     const struct attn_plan *plan = tile->run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
@@ -230,26 +204,31 @@ static void set_apart(struct tile *tile, int j)
         d->value_scales[j] = d->zeros;
 }
 
+void attn_decode_set_apart(struct attn_decode_tile *tile, int keys)
+{
+    const struct attn_plan *plan = tile->run->plan;
+    memset(tile->scratch.decode.zeros, 0, (size_t)plan->output_size * sizeof(float));
+    for (int j = 0; j < keys; j++)
+        if (poisoned(plan, &tile->scratch.decode, j))
+            set_apart(tile, j);
+}
+
 /* How many tiles from `first` on take the values as they are, for all their rows see all keys; else one, with
  * poisoned values set apart. */
-static int tiles_to_add(struct tiles *tiles, int first, int keys)
+static int tiles_to_add(struct attn_decode_tiles *tiles, int first, int keys)
 {
-    struct tile *tile = &tiles->tile[first];
-    const struct attn_plan *plan = tile->run->plan;
+    struct attn_decode_tile *tile = &tiles->tile[first];
     int count = 0;
     while (first + count < tiles->count && tile[count].seen && tile[count].all_seen)
         count++;
     if (count > 0)
         return count;
-    memset(tile->scratch.decode.zeros, 0, (size_t)plan->output_size * sizeof(float));
-    for (int j = 0; j < keys; j++)
-        if (poisoned(plan, &tile->scratch.decode, j))
-            set_apart(tile, j);
+    attn_decode_set_apart(tile, keys);
     return 1;
 }
 
 /* Values that were found, to the rows of `count` tiles from `tile` on. */
-static void add_values(const struct tile *tile, int count, int keys)
+void attn_decode_add_values(const struct attn_decode_tile *tile, int count, int keys)
 {
     const struct attn_plan *plan = tile->run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
@@ -271,9 +250,10 @@ static void add_values(const struct tile *tile, int count, int keys)
 }
 
 /* Keys of the block, of all tiles: where they lie or, turned, copies of them. */
-static struct attn_cached_rows find_keys(struct tiles *tiles, int64_t begin, int keys)
+struct attn_cached_rows attn_decode_find_keys(struct attn_decode_tiles *tiles, int64_t begin,
+                                              int keys)
 {
-    const struct tile *first = &tiles->tile[0];
+    const struct attn_decode_tile *first = &tiles->tile[0];
     const struct attn_run_state *run = first->run;
     const struct attn_place *place = &first->heads[0].place;
     if (run->plan->turn)
@@ -283,17 +263,18 @@ static struct attn_cached_rows find_keys(struct tiles *tiles, int64_t begin, int
 }
 
 /* How many tiles from `first` on are multiplied together. */
-static int alike(const struct tiles *tiles, int first)
+static int alike(const struct attn_decode_tiles *tiles, int first)
 {
     int count = 1;
-    while (first + count < tiles->count &&
+    while (!tiles->together && first + count < tiles->count &&
            tiles->tile[first + count].rows == tiles->tile[first].rows)
         count++;
     return count;
 }
 
 /* Products of `count` tiles of as many rows, from `tile` on. */
-static void multiply_keys(const struct tile *tile, int count, const struct attn_cached_rows *keys)
+static void multiply_keys(const struct attn_decode_tile *tile, int count,
+                          const struct attn_cached_rows *keys)
 {
     const struct attn_plan *plan = tile->run->plan;
     const struct attn_decode_scratch *d = &tile->scratch.decode;
@@ -311,9 +292,9 @@ static void multiply_keys(const struct tile *tile, int count, const struct attn_
 }
 
 /* Products of all tiles with the keys of the block. */
-static void multiply_block(struct tiles *tiles, int64_t begin, int keys)
+static void multiply_block(struct attn_decode_tiles *tiles, int64_t begin, int keys)
 {
-    const struct attn_cached_rows rows = find_keys(tiles, begin, keys);
+    const struct attn_cached_rows rows = attn_decode_find_keys(tiles, begin, keys);
     for (int i = 0, count = 0; i < tiles->count; i += count) {
         count = alike(tiles, i);
         multiply_keys(&tiles->tile[i], count, &rows);
@@ -321,13 +302,13 @@ static void multiply_block(struct tiles *tiles, int64_t begin, int keys)
 }
 
 /* What the tile's rows see of the block. */
-static void judge_tile(struct tile *tile, int64_t key_block)
+static void judge_tile(struct attn_decode_tile *tile, int64_t key_block)
 {
     const struct attn_run_state *run = tile->run;
     tile->seen = false;
     tile->all_seen = true;
     for (int h = 0; h < tile->head_count; h++) {
-        struct head *head = &tile->heads[h];
+        struct attn_decode_head *head = &tile->heads[h];
         struct attn_scratch view = scratch_of(tile, h);
         head->seen =
             attn_block_judge(&head->block, run, &head->place, &head->shape, &view, key_block);
@@ -337,7 +318,7 @@ static void judge_tile(struct tile *tile, int64_t key_block)
 }
 
 /* Products to weights, which are kept where asked for: those of a tile that sees nothing too. */
-static void weigh_tile(struct tile *tile, int keys)
+static void weigh_tile(struct attn_decode_tile *tile, int keys)
 {
     const struct attn_run_state *run = tile->run;
     const struct attn_plan *plan = run->plan;
@@ -348,7 +329,7 @@ static void weigh_tile(struct tile *tile, int keys)
         return;
     attn_stands_keys(&tile->heads[0].shape.mask, first->key_begin, first->keys, &tile->scratch);
     for (int h = 0; h < tile->head_count; h++) {
-        struct head *head = &tile->heads[h];
+        struct attn_decode_head *head = &tile->heads[h];
         struct attn_scratch view = scratch_of(tile, h);
         for (int q = 0; !head->seen && q < tile->queries; q++)
             fill_zeros(view.scores + (int64_t)q * ATTN_SCORE_STRIDE, 0, keys);
@@ -363,27 +344,27 @@ static void weigh_tile(struct tile *tile, int keys)
 }
 
 /* Values of the block to all tiles that see some of it. */
-static void add_block(struct tiles *tiles, int64_t begin, int keys)
+static void add_block(struct attn_decode_tiles *tiles, int64_t begin, int keys)
 {
-    const struct tile *first = &tiles->tile[0];
+    const struct attn_decode_tile *first = &tiles->tile[0];
     bool found = false;
     for (int i = 0, count = 0; i < tiles->count; i += count) {
-        struct tile *tile = &tiles->tile[i];
+        struct attn_decode_tile *tile = &tiles->tile[i];
         count = 1;
         if (!tile->seen)
             continue;
         if (!found)
             attn_cached_find_values(tile->run, &first->heads[0].place, begin, keys, &first->values);
         count = tiles_to_add(tiles, i, keys);
-        add_values(tile, count, keys);
+        attn_decode_add_values(tile, count, keys);
         found = tile->all_seen; /* else some addresses may be those of zeros now */
     }
 }
 
-static void decode_block(struct tiles *tiles, int64_t key_block)
+static void decode_block(struct attn_decode_tiles *tiles, int64_t key_block)
 {
     const struct attn_run_state *run = tiles->tile[0].run;
-    const struct tile *first = &tiles->tile[0];
+    const struct attn_decode_tile *first = &tiles->tile[0];
     bool any = false;
     for (int i = 0; i < tiles->count; i++) {
         judge_tile(&tiles->tile[i], key_block);
@@ -391,16 +372,20 @@ static void decode_block(struct tiles *tiles, int64_t key_block)
     }
     const int keys = first->heads[0].block.keys;
     const int64_t begin = first->heads[0].block.key_begin;
-    if (any)
+    if (any && tiles->together)
+        attn_decode_multiply_together(tiles, begin, keys);
+    else if (any)
         multiply_block(tiles, begin, keys);
     for (int i = 0; i < tiles->count; i++)
         weigh_tile(&tiles->tile[i], keys);
-    if (any && run->args->o)
+    if (any && run->args->o && tiles->together)
+        attn_decode_add_together(tiles, begin, keys);
+    else if (any && run->args->o)
         add_block(tiles, begin, keys);
 }
 
 /* The only chunk: rows are finished from where they are. */
-static void finish_tile(struct tile *tile)
+static void finish_tile(struct attn_decode_tile *tile)
 {
     const struct attn_run_state *run = tile->run;
     const struct attn_plan *plan = run->plan;
@@ -415,7 +400,7 @@ static void finish_tile(struct tile *tile)
     }
 }
 
-static void keep_tile(struct tile *tile, int64_t chunk)
+static void keep_tile(struct attn_decode_tile *tile, int64_t chunk)
 {
     const struct attn_plan *plan = tile->run->plan;
     for (int row = 0; row < tile->rows; row++)
@@ -425,12 +410,12 @@ static void keep_tile(struct tile *tile, int64_t chunk)
 }
 
 /* One more tile: `heads` heads of a sequence from `first_head` on, behind the rows of the others. */
-static void add_tile(struct tiles *tiles, const struct attn_run_state *run, int64_t batch,
-                     int64_t first_head, int heads, int queries)
+static void add_tile(struct attn_decode_tiles *tiles, const struct attn_run_state *run,
+                     int64_t batch, int64_t first_head, int heads, int queries)
 {
     const struct attn_plan *plan = run->plan;
-    struct tile *tile = &tiles->tile[tiles->count++];
-    *tile = (struct tile){
+    struct attn_decode_tile *tile = &tiles->tile[tiles->count++];
+    *tile = (struct attn_decode_tile){
         .run = run,
         .scratch = scratch_from(&tiles->scratch, plan, tiles->rows),
         .batch = batch,
@@ -442,7 +427,7 @@ static void add_tile(struct tiles *tiles, const struct attn_run_state *run, int6
     d->rows += tiles->rows * plan->cached_size;
     d->queries += tiles->filled_rows * plan->cached_size;
     d->output += tiles->rows * plan->output_size;
-    tile->heads = (struct head *)(void *)d->heads + tiles->heads;
+    tile->heads = (struct attn_decode_head *)(void *)d->heads + tiles->heads;
     tiles->rows += tile->rows;
     tiles->heads += heads;
     tiles->filled_rows += (int)attn_int64_div_up(tile->rows, ATTN_QUERY_TILE) * ATTN_QUERY_TILE;
@@ -450,10 +435,10 @@ static void add_tile(struct tiles *tiles, const struct attn_run_state *run, int6
 }
 
 /* Queries as the kernels take them. */
-static void lay_queries(struct tiles *tiles)
+static void lay_queries(struct attn_decode_tiles *tiles)
 {
     for (int i = 0, count = 0; i < tiles->count; i += count) {
-        const struct tile *tile = &tiles->tile[i];
+        const struct attn_decode_tile *tile = &tiles->tile[i];
         const struct attn_plan *plan = tile->run->plan;
         count = alike(tiles, i);
         plan->kernels->cached_queries(tile->scratch.decode.rows, count * tile->rows, tile->rows,
@@ -461,19 +446,12 @@ static void lay_queries(struct tiles *tiles)
     }
 }
 
-void attn_task_decode(void *argument, int64_t index, int worker)
+/* A chunk for kv heads [kv_head, kv_head + together) of a sequence, or, of one, for all who share the chunk. */
+static void decode_chunk(struct attn_run_state *run, int64_t batch, int64_t kv_head, int together,
+                         int64_t part, int64_t chunk, int worker)
 {
-    struct attn_run_state *run = argument;
     const struct attn_plan *plan = run->plan;
-    const attn_problem *p = &plan->problem;
-    const int64_t parts = attn_decode_tiles(plan, attn_decoded_queries(plan, run->args->queries));
-    const int64_t chunks = attn_key_chunks(plan, run->key_blocks);
-    /* Heads of one chunk follow each other: they share pages. */
-    const int64_t kv_head = run->decode_first + index % run->decode_count;
-    const int64_t part = index / run->decode_count % parts;
-    const int64_t chunk = index / run->decode_count / parts % chunks;
-    const int64_t batch = index / run->decode_count / parts / chunks;
-    const int64_t group = p->heads / p->kv_heads;
+    const int64_t group = plan->problem.heads / plan->problem.kv_heads;
     const struct attn_place place = attn_run_sequence(run, batch, kv_head * group);
     struct attn_cascade_link link = attn_cascade_link_of(run, batch, chunk);
     const int64_t own_chunks = attn_key_chunks(plan, place.key_blocks);
@@ -484,11 +462,14 @@ void attn_task_decode(void *argument, int64_t index, int worker)
     if (first >= group)
         return;
 
-    struct tiles tiles;
+    struct attn_decode_tiles tiles;
     tiles.scratch = attn_workspace_scratch(&run->workspace, plan, worker);
+    tiles.together = together > 1;
     tiles.count = tiles.rows = tiles.heads = tiles.filled_rows = 0;
-    add_tile(&tiles, run, batch, place.head + first, (int)attn_int64_min(each, group - first),
-             (int)place.queries);
+    for (int i = 0; i < together; i++)
+        add_tile(&tiles, run, batch, (kv_head + i) * group + first,
+                 (int)attn_int64_min(each, group - first), (int)place.queries);
+    attn_decode_stand_beside(&tiles);
     for (int64_t next = link.next; next >= 0; next = link.next) { /* whose rows fit one tile */
         const struct attn_place other = attn_run_sequence(run, next, place.head);
         add_tile(&tiles, run, next, place.head, (int)group, (int)other.queries);
@@ -500,10 +481,32 @@ void attn_task_decode(void *argument, int64_t index, int worker)
     for (int64_t key_block = begin; key_block < end; key_block++)
         decode_block(&tiles, key_block);
     for (int i = 0; i < tiles.count; i++) {
-        struct tile *tile = &tiles.tile[i];
+        struct attn_decode_tile *tile = &tiles.tile[i];
         if (attn_key_chunks(plan, tile->heads[0].place.key_blocks) > 1)
             keep_tile(tile, chunk);
         else
             finish_tile(tile);
     }
+}
+
+void attn_task_decode(void *argument, int64_t index, int worker)
+{
+    struct attn_run_state *run = argument;
+    const struct attn_plan *plan = run->plan;
+    const int64_t parts = attn_decode_tiles(plan, attn_decoded_queries(plan, run->args->queries));
+    const int64_t chunks = attn_key_chunks(plan, run->key_blocks);
+    const int64_t together = run->decode_together;
+    const int64_t sets = attn_int64_div_up(run->decode_count, together);
+    /* Heads of one chunk follow each other: they share pages. */
+    const int64_t head = index % sets * together, part = index / sets % parts;
+    const int64_t chunk = index / sets / parts % chunks, batch = index / sets / parts / chunks;
+    const int64_t heads = attn_int64_min(together, run->decode_count - head);
+    const int64_t kv_head = run->decode_first + head;
+    const struct attn_cascade_link link = attn_cascade_link_of(run, batch, chunk);
+    if (link.next < 0 && link.number == 0) {
+        decode_chunk(run, batch, kv_head, (int)heads, part, chunk, worker);
+        return;
+    }
+    for (int64_t i = 0; i < heads; i++)
+        decode_chunk(run, batch, kv_head + i, 1, part, chunk, worker);
 }

@@ -8,6 +8,10 @@
 /* Tiles of rows that a group of heads of so many queries is cut into: at most so many with fewer. */
 int64_t attn_decode_tiles(const struct attn_plan *plan, int64_t queries);
 
+/* How many kv heads of a sequence one task takes. Where a page has little of one kv head, what lies behind it is
+ * another's: heads are read together, page after page, as far as that leaves tasks for `threads` workers. */
+int64_t attn_decode_heads_together(const struct attn_run_state *run, int threads);
+
 /* Keep row `row` of a scratch, which is query `query` of the place, as what chunk `chunk` knows. */
 void attn_chunk_keep(const struct attn_run_state *run, const struct attn_place *place,
                      int64_t query, int64_t chunk, const struct attn_scratch *scratch, int row,

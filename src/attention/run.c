@@ -71,9 +71,11 @@ static attn_status decode(struct attn_run_state *run, const attn_executor *execu
     for (int64_t first = 0; !status && first < p->kv_heads; first += plan->decode_heads) {
         run->decode_first = first;
         run->decode_count = attn_int64_min(plan->decode_heads, p->kv_heads - first);
+        run->decode_together = attn_decode_heads_together(run, attn_executor_threads(executor));
         const int64_t pairs = batch * run->decode_count;
+        const int64_t sets = batch * attn_int64_div_up(run->decode_count, run->decode_together);
         if (queries > 0)
-            status = attn_launch(executor, pairs * tiles * chunks, attn_task_decode, run, error);
+            status = attn_launch(executor, sets * tiles * chunks, attn_task_decode, run, error);
         if (!status && queries > 0 && chunks > 1)
             status = attn_launch(executor, pairs * (p->heads / p->kv_heads), attn_task_merge_chunks,
                                  run, error);

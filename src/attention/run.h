@@ -18,6 +18,7 @@ struct attn_run_state {
     int64_t flight_first, flight_count;
     int64_t cascade_chunks; /* the first so many chunks of sequences may be shared (cascade.h) */
     int64_t decode_first, decode_count; /* the kv heads that are decoded now */
+    int64_t decode_together;            /* so many of them by one task */
 };
 
 /* Where a (sequence, query head) is, and where its packed keys and values are. */

@@ -65,3 +65,24 @@ attn_status attn_cache_args_check(const struct attn_plan *plan, const attn_args 
     return attn_kv_table_check("args.cache", &plan->cache, view, args->batch, args->keys, &shape,
                                error);
 }
+
+/* Bytes of keys that lie one behind the other for one kv head. */
+static int64_t run_bytes(const struct attn_plan *plan)
+{
+    const attn_kv_layout *c = &plan->cache;
+    const bool rows_together = c->page_size <= INT64_MAX / attn_int64_max(1, c->k_stride[2]) &&
+                               c->k_stride[2] * c->page_size <= c->k_stride[1];
+    const int64_t elements =
+        rows_together ? c->k_stride[2] * c->page_size : plan->problem.head_size;
+    return elements > INT32_MAX ? INT32_MAX : elements * attn_dtype_bits(c->k_dtype) / 8;
+}
+
+int64_t attn_cache_heads_together(const struct attn_plan *plan)
+{
+    enum { PIECE = 65536 }; /* bytes in the order of memory that a machine reads at its best */
+    const attn_kv_layout *c = &plan->cache;
+    if (plan->turn || c->k_dtype == ATTN_INT4 || c->v_dtype == ATTN_INT4)
+        return 1;
+    return attn_int64_min(plan->problem.kv_heads,
+                          attn_int64_div_up(PIECE, attn_int64_max(1, run_bytes(plan))));
+}

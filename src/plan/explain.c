@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "plan/cache.h"
 #include "plan/lengths.h"
 #include "plan/tiles.h"
 #include "plan/workspace.h"
@@ -153,6 +154,12 @@ static void say_cache(struct text *text, const struct attn_plan *plan)
         " keys, at most %" PRId64 ", merged in order\n",
         plan->in_place_rows, p->kv_heads ? p->heads / p->kv_heads : 0, ATTN_CACHED_ROWS, chunk,
         chunks);
+    if (attn_cache_heads_together(plan) > 1)
+        say(text,
+            "small pages: up to %" PRId64
+            " kv heads of a sequence together, page after page, as far as "
+            "each worker has tasks\n",
+            attn_cache_heads_together(plan));
     if (p->queries > plan->in_place_rows)
         say(text, "more queries: keys and values are gathered from their pages, then packed\n");
     if (attn_shares_chunks(plan))

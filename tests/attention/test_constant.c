@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "attention/guarded.h"
+#include "attention/path.h"
 #include "attention/random.h"
 #include "attn/scores.h"
 #include "attn/stats.h"
@@ -349,6 +350,9 @@ static void test_errors(void **state)
 
 int main(void)
 {
+    int status = path_check();
+    if (status != 0)
+        return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_shorter_lists),

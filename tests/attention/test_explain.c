@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "attention/guarded.h"
+#include "attention/path.h"
 #include "attn/rotary.h"
 #include "attn/scores.h"
 #include "attn/stats.h"
@@ -258,6 +259,9 @@ static void test_words(void **state)
 
 int main(void)
 {
+    int status = path_check();
+    if (status != 0)
+        return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_constant),

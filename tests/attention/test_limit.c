@@ -218,6 +218,9 @@ static void test_does_not_grow(void **state)
 
 int main(void)
 {
+    int status = path_check();
+    if (status != 0)
+        return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_does_not_grow),

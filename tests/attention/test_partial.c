@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "attention/guarded.h"
+#include "attention/path.h"
 #include "attention/random.h"
 #include "attn/merge.h"
 #include "attn/scores.h"
@@ -298,6 +299,9 @@ static void test_giant_scores(void **state)
 
 int main(void)
 {
+    int status = path_check();
+    if (status != 0)
+        return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_giant_scores), cmocka_unit_test(test_both_forms),
         cmocka_unit_test(test_reference),    cmocka_unit_test(test_parts),

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "attention/guarded.h"
+#include "attention/path.h"
 #include "attention/random.h"
 #include "attn/rotary.h"
 #include "attn/stats.h"
@@ -302,6 +303,9 @@ static void test_errors(void **state)
 
 int main(void)
 {
+    int status = path_check();
+    if (status != 0)
+        return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_f32),
         cmocka_unit_test(test_bf16),
