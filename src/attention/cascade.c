@@ -103,7 +103,8 @@ void attn_cascade_find(struct attn_run_state *run, int threads)
     const int64_t batch = run->args->batch;
     const bool may = attn_shares_chunks(plan) && batch > 1;
     const int64_t chunks = may ? attn_whole_chunks(plan, run->args->keys) : 0;
-    const int64_t tasks = batch * plan->problem.kv_heads * chunks;
+    const int64_t heads = attn_int64_min(plan->problem.kv_heads, plan->decode_heads);
+    const int64_t tasks = batch * heads * chunks; /* of one launch */
     const int64_t most = attn_int64_min(ATTN_CASCADE_MOST, tasks / threads);
     run->cascade_chunks = most > 1 ? chunks : 0;
     if (run->cascade_chunks == 0)

@@ -3,7 +3,8 @@
  * once. A sequence of one chunk is finished at once; others leave what is known of each row after each
  * chunk, and a second launch merges them in the order of the keys (attention/chunks.c). Where sequences share
  * the chunk (attention/cascade.h), one task takes it for all of them: each is a tile of its own, and tiles of as
- * many rows are multiplied together.
+ * many rows are multiplied together. Where pages are small it takes several kv heads of a sequence
+ * (attention/decode_together.c).
  *
  * A block goes the way it does in forward.c, head by head where masks and statistics are meant and all
  * heads together in the two products, which take an address for every key: nothing here depends on pages,

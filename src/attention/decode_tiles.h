@@ -13,7 +13,7 @@ struct attn_decode_head {
     bool seen; /* some row sees some key of the block */
 };
 
-/* The rows of a sequence that go through a chunk together: heads [first_head, first_head + heads), all their
+/* The rows of a sequence that go through a chunk together: some heads of one kv head, all their
  * queries. */
 struct attn_decode_tile {
     const struct attn_run_state *run;

@@ -132,7 +132,6 @@ int64_t attn_decode_heads_together(const struct attn_run_state *run, int threads
         run->args->batch * run->decode_count * attn_key_chunks(plan, run->key_blocks);
     const int64_t filled = attn_int64_div_up(rows, ATTN_QUERY_TILE) * ATTN_QUERY_TILE;
     int64_t most = attn_int64_min(attn_cache_heads_together(plan), ATTN_CACHED_ROWS / filled);
-    most = attn_int64_min(most, ATTN_CASCADE_MOST);
     most = attn_int64_min(most, tasks / (TASKS_EACH * threads));
     return attn_int64_max(1, attn_int64_min(most, run->decode_count));
 }

@@ -149,9 +149,9 @@ void attn_task_kept_columns(void *argument, int64_t index, int worker)
         const int64_t begin = block * plan->block_keys, at = place.keys_at + begin;
         const int64_t all = attn_int64_min(plan->block_keys, run->args->keys - begin);
         const int64_t keys = attn_int64_max(0, attn_int64_min(all, place.keys - begin));
-        if (mass)
+        if (mass && keys > 0) /* behind the sequence's keys nothing was kept */
             store_block(run, &place, &scratch, block, (int)keys, s->column_mass + at);
-        if (count)
+        if (count && keys > 0)
             count_block(run, &place, block, (int)keys, s->column_viewers + at);
         for (int64_t j = keys; !s->column_add && j < all; j++) {
             if (mass)

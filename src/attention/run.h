@@ -74,7 +74,8 @@ void attn_task_viewers(void *argument, int64_t index, int worker); /* B * Hq */
 void attn_task_weights(void *argument, int64_t index, int worker); /* weights_count */
 void attn_task_pair(void *argument, int64_t index, int worker);    /* pairs_count */
 
-/* Over a cache, with heads those decoded now: B * kv heads * tiles of rows * chunks of keys; then B * heads.
+/* Over a cache, with heads those decoded now: B * sets of kv heads that go together *
+ * tiles of rows * chunks of keys; then B * heads.
  * attention/kept.h has what follows. */
 void attn_task_decode(void *argument, int64_t index, int worker);
 void attn_task_merge_chunks(void *argument, int64_t index, int worker);

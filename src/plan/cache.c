@@ -8,6 +8,7 @@
 
 #include "kv/layout.h"
 #include "plan/plan.h"
+#include "plan/workspace.h"
 
 /* What a cache cannot serve. */
 static attn_status check_options(const attn_problem *p, attn_error *error)
@@ -81,8 +82,13 @@ int64_t attn_cache_heads_together(const struct attn_plan *plan)
 {
     enum { PIECE = 65536 }; /* bytes in the order of memory that a machine reads at its best */
     const attn_kv_layout *c = &plan->cache;
+    const attn_problem *p = &plan->problem;
     if (plan->turn || c->k_dtype == ATTN_INT4 || c->v_dtype == ATTN_INT4)
         return 1;
-    return attn_int64_min(plan->problem.kv_heads,
-                          attn_int64_div_up(PIECE, attn_int64_max(1, run_bytes(plan))));
+    const int64_t group = attn_int64_div_up(p->heads, attn_int64_max(1, p->kv_heads));
+    const int64_t filled = attn_int64_div_up(group, ATTN_QUERY_TILE) * ATTN_QUERY_TILE;
+    int64_t most = attn_int64_div_up(PIECE, attn_int64_max(1, run_bytes(plan)));
+    most = attn_int64_min(most, ATTN_CACHED_ROWS / attn_int64_max(1, filled));
+    most = attn_int64_min(most, attn_int64_min(ATTN_CASCADE_MOST, plan->decode_heads));
+    return attn_int64_max(1, attn_int64_min(most, p->kv_heads));
 }

@@ -35,7 +35,7 @@ attn_status attn_cache_check(const attn_problem *problem, attn_error *error);
 attn_status attn_cache_args_check(const struct attn_plan *plan, const attn_args *args,
                                   attn_error *error);
 
-/* How many kv heads a task reads together at most. Where a page has little of one kv head, another's lies behind it:
+/* How many kv heads a task reads together at most, with one query. Where a page has little of one kv head, another's lies behind it:
  * heads are then read page after page. 1 = none; int4 and keys that are turned go head by head. */
 int64_t attn_cache_heads_together(const struct attn_plan *plan);
 

@@ -10,22 +10,24 @@ enum { ATTN_COLUMN_BLOCKS = 4 }; /* blocks of keys whose column mass is one task
 
 /* What decoding works in beside the rest: all rows that read a kv head against a block of its keys. */
 struct attn_decode_scratch {
-    float *rows;    /* [ATTN_CACHED_ROWS][cached_size]: queries, scaled */
-    float *queries; /* the same as the kernels take them, tiles of their own for each sequence */
-    float *output;  /* [ATTN_CACHED_ROWS][output_size] */
-    float *wide;    /* [ATTN_CACHED_WIDE][the larger of both] */
-    float *zeros;   /* a value of zeros */
+    float *rows; /* [ATTN_CACHED_ROWS][cached_size]: queries, scaled */
+    float *
+        queries; /* the same as the kernels take them, tiles of their own for each sequence or kv head */
+    float *output; /* [ATTN_CACHED_ROWS][output_size] */
+    float *wide;   /* [ATTN_CACHED_WIDE][the larger of both] */
+    float *zeros;  /* a value of zeros */
     /* [block_keys]: where each key and value is */
     const void **keys, **values;
     const float **key_scales, **value_scales; /* int4: the scales of its groups */
     float *key_factors, *value_factors;       /* int8: its scale */
-    unsigned char *heads; /* [ATTN_CACHED_ROWS] of head_bytes: what the driver keeps of each head */
+    unsigned char *
+        heads; /* [ATTN_CACHED_ROWS] of ATTN_DECODE_HEAD_BYTES: what the driver keeps of each head */
 };
 
 enum { ATTN_DECODE_HEAD_BYTES = 2048 };
 
 /* Sequences that share chunks of a cache: attention/cascade.h. */
-enum { ATTN_CASCADE_MOST = 32 }; /* sequences of one task */
+enum { ATTN_CASCADE_MOST = 32 }; /* sequences of one task, or kv heads */
 
 /* Where a sequence stands among those that one task decodes a chunk for. */
 struct attn_cascade_link {
