@@ -228,7 +228,14 @@ static int tiles_to_add(struct attn_decode_tiles *tiles, int first, int keys)
     return 1;
 }
 
-/* Values that were found, to the rows of `count` tiles from `tile` on. */
+void attn_decode_scale(const struct attn_decode_tile *tile, int rows, const float *factors,
+                       int keys)
+{
+    for (int row = 0; row < rows; row++)
+        tile->run->plan->kernels->multiply_row(
+            tile->scratch.scores + (int64_t)row * ATTN_SCORE_STRIDE, factors, keys);
+}
+
 void attn_decode_add_values(const struct attn_decode_tile *tile, int count, int keys)
 {
     const struct attn_plan *plan = tile->run->plan;
@@ -236,9 +243,8 @@ void attn_decode_add_values(const struct attn_decode_tile *tile, int count, int 
     int rows = 0;
     for (int i = 0; i < count; i++)
         rows += tile[i].rows;
-    for (int row = 0; row < rows && plan->cache.v_dtype == ATTN_INT8; row++)
-        plan->kernels->multiply_row(tile->scratch.scores + (int64_t)row * ATTN_SCORE_STRIDE,
-                                    d->value_factors, keys);
+    if (plan->cache.v_dtype == ATTN_INT8)
+        attn_decode_scale(tile, rows, d->value_factors, keys);
     const struct attn_cached_values_call call = {
         .values = attn_cached_values(plan, &tile->values, keys),
         .weights = tile->scratch.scores,
@@ -250,7 +256,6 @@ void attn_decode_add_values(const struct attn_decode_tile *tile, int count, int 
     plan->kernels->cached_values(&call);
 }
 
-/* Keys of the block, of all tiles: where they lie or, turned, copies of them. */
 struct attn_cached_rows attn_decode_find_keys(struct attn_decode_tiles *tiles, int64_t begin,
                                               int keys)
 {
@@ -433,6 +438,11 @@ static void add_tile(struct attn_decode_tiles *tiles, const struct attn_run_stat
     tiles->heads += heads;
     tiles->filled_rows += (int)attn_int64_div_up(tile->rows, ATTN_QUERY_TILE) * ATTN_QUERY_TILE;
     begin_tile(tile, &tiles->scratch, first_head);
+
+    const attn_kv_layout *c = &plan->cache;
+    const int64_t beside = tile->heads[0].place.kv_head - tiles->tile[0].heads[0].place.kv_head;
+    tile->key_bytes = beside * c->k_stride[1] * attn_dtype_bits(c->k_dtype) / 8;
+    tile->value_bytes = beside * c->v_stride[1] * attn_dtype_bits(c->v_dtype) / 8;
 }
 
 /* Queries as the kernels take them. */
@@ -470,7 +480,6 @@ static void decode_chunk(struct attn_run_state *run, int64_t batch, int64_t kv_h
     for (int i = 0; i < together; i++)
         add_tile(&tiles, run, batch, (kv_head + i) * group + first,
                  (int)attn_int64_min(each, group - first), (int)place.queries);
-    attn_decode_stand_beside(&tiles);
     for (int64_t next = link.next; next >= 0; next = link.next) { /* whose rows fit one tile */
         const struct attn_place other = attn_run_sequence(run, next, place.head);
         add_tile(&tiles, run, next, place.head, (int)group, (int)other.queries);

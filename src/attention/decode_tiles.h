@@ -47,9 +47,11 @@ void attn_decode_set_apart(struct attn_decode_tile *tile, int keys);
 /* Values that were found, to the rows of `count` tiles from `tile` on. */
 void attn_decode_add_values(const struct attn_decode_tile *tile, int count, int keys);
 
-/* Tiles of several kv heads (decode_together.c): where each lies beside the first, and a block of keys, then of
- * values, of all of them. */
-void attn_decode_stand_beside(struct attn_decode_tiles *tiles);
+/* Scores or weights of `rows` rows from the tile's first on, times int8's scales of their keys. */
+void attn_decode_scale(const struct attn_decode_tile *tile, int rows, const float *factors,
+                       int keys);
+
+/* Tiles of several kv heads (decode_together.c): a block of keys, then of values, of all of them. */
 void attn_decode_multiply_together(struct attn_decode_tiles *tiles, int64_t begin, int keys);
 void attn_decode_add_together(struct attn_decode_tiles *tiles, int64_t begin, int keys);
 

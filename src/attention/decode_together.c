@@ -11,19 +11,6 @@ enum {
     TASKS_EACH = 4,    /* tasks that each worker has to have */
 };
 
-/* The kv head's place in the pages of the first tile's. */
-void attn_decode_stand_beside(struct attn_decode_tiles *tiles)
-{
-    const struct attn_decode_tile *first = &tiles->tile[0];
-    const attn_kv_layout *c = &first->run->plan->cache;
-    for (int i = 0; i < tiles->count; i++) {
-        struct attn_decode_tile *tile = &tiles->tile[i];
-        const int64_t heads = tile->heads[0].place.kv_head - first->heads[0].place.kv_head;
-        tile->key_bytes = heads * c->k_stride[1] * attn_dtype_bits(c->k_dtype) / 8;
-        tile->value_bytes = heads * c->v_stride[1] * attn_dtype_bits(c->v_dtype) / 8;
-    }
-}
-
 /* Rows [first, first + count) of what was found for the first tile, as they are for one of another kv head. */
 static struct attn_cached_rows moved_rows(const struct attn_cached_rows *rows, int first, int count,
                                           int64_t bytes, const void *at[TOGETHER_RUN])
@@ -69,18 +56,8 @@ void attn_decode_multiply_together(struct attn_decode_tiles *tiles, int64_t begi
     for (int i = 0; i < tiles->count && plan->cache.k_dtype == ATTN_INT8; i++) {
         const struct attn_decode_tile *tile = &tiles->tile[i];
         attn_cached_find_keys(tile->run, &tile->heads[0].place, begin, keys, &tile->keys);
-        for (int row = 0; row < tile->rows; row++)
-            plan->kernels->multiply_row(tile->scratch.scores + (int64_t)row * ATTN_SCORE_STRIDE,
-                                        tile->scratch.decode.key_factors, keys);
+        attn_decode_scale(tile, tile->rows, tile->scratch.decode.key_factors, keys);
     }
-}
-
-static void scale_weights(const struct attn_decode_tile *tile, int keys)
-{
-    for (int row = 0; row < tile->rows; row++)
-        tile->run->plan->kernels->multiply_row(tile->scratch.scores +
-                                                   (int64_t)row * ATTN_SCORE_STRIDE,
-                                               tile->scratch.decode.value_factors, keys);
 }
 
 void attn_decode_add_together(struct attn_decode_tiles *tiles, int64_t begin, int keys)
@@ -95,7 +72,7 @@ void attn_decode_add_together(struct attn_decode_tiles *tiles, int64_t begin, in
             attn_decode_set_apart(tile, keys);
             attn_decode_add_values(tile, 1, keys);
         } else if (tile->seen && plan->cache.v_dtype == ATTN_INT8) {
-            scale_weights(tile, keys);
+            attn_decode_scale(tile, tile->rows, tile->scratch.decode.value_factors, keys);
         }
     }
     attn_cached_find_values(head->run, &head->heads[0].place, begin, keys, &head->values);

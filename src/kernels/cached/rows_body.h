@@ -84,12 +84,16 @@ INLINE bool rows_break(const struct attn_cached_rows *rows)
     return rows->at[last] != (const char *)rows->at[0] + last * rows->step;
 }
 
+INLINE int64_t row_bytes(const struct attn_cached_rows *rows)
+{
+    return rows->dtype == ATTN_INT4 ? rows->size / 2 : rows->size * attn_dtype_size(rows->dtype);
+}
+
 /* The machine fetches ahead what is read in the order of memory, but cannot know where a page continues: rows
  * at the beginning of a run are asked for, some KB before [first, first + count) come to them. */
 INLINE void fetch_breaks(const struct attn_cached_rows *rows, int first, int count)
 {
-    const int64_t bytes =
-        rows->dtype == ATTN_INT4 ? rows->size / 2 : rows->size * attn_dtype_size(rows->dtype);
+    const int64_t bytes = row_bytes(rows);
     const int ahead = (int)(FETCH_AHEAD / bytes) + 1, run = (int)(FETCH_RUN / bytes) + 1;
     int j = first == 0 ? 1 : first + ahead;
     for (; j < first + ahead + count && j < rows->count; j++) {
@@ -106,7 +110,7 @@ INLINE void fetch_breaks(const struct attn_cached_rows *rows, int first, int cou
  * order of memory to fetch ahead by. So a byte of every line is read in that order, a few rows before. */
 INLINE void touch_rows(const struct attn_cached_rows *rows, int first, int count)
 {
-    const int64_t bytes = rows->size * attn_dtype_size(rows->dtype);
+    const int64_t bytes = row_bytes(rows);
     for (int j = first + TOUCH_AHEAD; j < first + TOUCH_AHEAD + count && j < rows->count; j++)
         for (int64_t byte = 0; byte < bytes; byte += 64)
             (void)*((const volatile char *)rows->at[j] + byte);
