@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "kv_touch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,45 +17,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { FILL = 0x5a, MOST_MEMORY = 40 };
 
 struct source {
-    const uint8_t *data;
-    size_t size;
+    struct bytes bytes;
     void *memory[MOST_MEMORY];
     int memory_count;
 };
 
-static uint8_t next_byte(struct source *s)
-{
-    if (s->size == 0)
-        return 0;
-    s->size--;
-    return *s->data++;
-}
-
-/* Mostly small numbers, as tables have; 255 takes four bytes more. */
-static int32_t next_number(struct source *s)
-{
-    const uint8_t byte = next_byte(s);
-    if (byte < 255)
-        return (int8_t)byte;
-    uint32_t bits = 0;
-    for (int i = 0; i < 4; i++)
-        bits = bits << 8 | next_byte(s);
-    int32_t number;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
-
 static int64_t next_below(struct source *s, int64_t end)
 {
-    return next_byte(s) % end;
+    return next_byte(&s->bytes) % end;
 }
 
 static attn_window next_window(struct source *s)
 {
     attn_window window;
-    window.left = next_number(s);
-    window.right = next_number(s);
-    window.prefix = next_number(s);
+    window.left = next_number(&s->bytes);
+    window.right = next_number(&s->bytes);
+    window.prefix = next_number(&s->bytes);
     return window;
 }
 
@@ -72,7 +50,7 @@ static int32_t *numbers(struct source *s, int64_t count)
 {
     int32_t *array = filled(s, 4 * count);
     for (int64_t i = 0; i < count; i++)
-        array[i] = next_number(s);
+        array[i] = next_number(&s->bytes);
     return array;
 }
 
@@ -80,7 +58,7 @@ static int64_t *long_numbers(struct source *s, int64_t count)
 {
     int64_t *array = filled(s, 8 * count);
     for (int64_t i = 0; i < count; i++)
-        array[i] = next_number(s);
+        array[i] = next_number(&s->bytes);
     return array;
 }
 
@@ -89,8 +67,8 @@ static void *elements(struct source *s, int64_t count, int64_t bits)
 {
     const int64_t bytes = count * bits / 8;
     unsigned char *memory = filled(s, bytes);
-    for (int64_t i = 0; i < bytes && s->size > 0; i++)
-        memory[i] = s->data[(size_t)i % s->size];
+    for (int64_t i = 0; i < bytes && s->bytes.size > 0; i++)
+        memory[i] = s->bytes.data[(size_t)i % s->bytes.size];
     return memory;
 }
 
@@ -115,7 +93,7 @@ static void draw_problem(struct source *s, struct call *c)
     c->layout = attn_kv_layout_init((attn_dtype)(1 + next_below(s, 5)), kv_heads, page_size, size);
     const attn_kv_layout value =
         attn_kv_layout_init((attn_dtype)(1 + next_below(s, 5)), kv_heads, page_size, size);
-    const int flags = next_byte(s), masks = next_byte(s);
+    const int flags = next_byte(&s->bytes), masks = next_byte(&s->bytes);
     c->layout.v_dtype = value.v_dtype;
     c->layout.group = c->layout.group ? c->layout.group : value.group;
     memcpy(c->layout.v_scale_stride, value.v_scale_stride, sizeof value.v_scale_stride);
@@ -139,14 +117,14 @@ static void draw_problem(struct source *s, struct call *c)
     }
     c->rows = batch * queries;
     if (flags & 4) {
-        uint32_t set = next_byte(s);
-        set = set << 8 | next_byte(s);
-        set = set << 8 | next_byte(s);
+        uint32_t set = next_byte(&s->bytes);
+        set = set << 8 | next_byte(&s->bytes);
+        set = set << 8 | next_byte(&s->bytes);
         c->wanted = attn_statistics_wanted_init(set);
-        c->wanted.top_keys = next_number(s);
+        c->wanted.top_keys = next_number(&s->bytes);
         c->problem.statistics = &c->wanted;
     }
-    c->problem.workspace_limit = flags & 128 ? (size_t)next_byte(s) << 14 : 0;
+    c->problem.workspace_limit = flags & 128 ? (size_t)next_byte(&s->bytes) << 14 : 0;
     c->problem.workspace_threads = 1;
 }
 
@@ -167,7 +145,7 @@ static void draw_table(struct source *s, struct call *c)
     }
     c->view.indptr = indptr, c->view.indices = numbers(s, entries);
     c->view.last_page_len = numbers(s, p->batch);
-    c->view.first_page_begin = next_byte(s) % 2 ? numbers(s, p->batch) : NULL;
+    c->view.first_page_begin = next_byte(&s->bytes) % 2 ? numbers(s, p->batch) : NULL;
     c->view.positions = l->positions ? numbers(s, pages * l->page_size) : NULL;
     const int64_t k_scales = kv_scales(l, l->k_dtype, size),
                   v_scales = kv_scales(l, l->v_dtype, size);
@@ -224,7 +202,7 @@ static void draw_arguments(struct source *s, struct call *c)
         p->excluded_keys ? long_numbers(s, p->batch * p->heads * p->excluded_keys) : NULL;
     float *sinks = p->sinks ? filled(s, 4 * p->heads) : NULL;
     for (int64_t h = 0; sinks && h < p->heads; h++)
-        sinks[h] = (float)next_number(s);
+        sinks[h] = (float)next_number(&s->bytes);
     a->sinks = sinks;
     if (c->problem.statistics)
         draw_statistics(s, c);
@@ -261,7 +239,7 @@ static void plan_and_run(struct source *s, struct call *c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct source s = {.data = data, .size = size};
+    struct source s = {.bytes = {data, size}};
     struct call c = {.rows = 0};
     draw_problem(&s, &c);
     draw_table(&s, &c);

@@ -3,40 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "kv_touch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { HEADS = 2, SIZE = 4 };
 
-struct source {
-    const uint8_t *data;
-    size_t size;
-};
-
-static uint8_t next_byte(struct source *s)
-{
-    if (s->size == 0)
-        return 0;
-    s->size--;
-    return *s->data++;
-}
-
-/* Mostly small numbers, as tables have; 255 takes four bytes more. */
-static int32_t next_number(struct source *s)
-{
-    const uint8_t byte = next_byte(s);
-    if (byte < 255)
-        return (int8_t)byte;
-    uint32_t bits = 0;
-    for (int i = 0; i < 4; i++)
-        bits = bits << 8 | next_byte(s);
-    int32_t number;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
-
-static int32_t *numbers(struct source *s, int64_t count)
+static int32_t *numbers(struct bytes *s, int64_t count)
 {
     int32_t *array = malloc((size_t)count * sizeof *array + 1);
     if (!array)
@@ -58,7 +32,7 @@ static void *pool(int64_t elements, int64_t bits)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct source s = {data, size};
+    struct bytes s = {data, size};
     const int64_t batch = next_byte(&s) % 5, pages = next_byte(&s) % 9;
     const int64_t page_size = 1 + next_byte(&s) % 4;
     const int flags = next_byte(&s);
