@@ -6,18 +6,10 @@ import time
 
 import numpy as np
 import onnxruntime as ort
-from onnx import TensorProto, helper
+from onnx import helper
 
+from on_onnxruntime import TYPES, session_of, start
 from turns import Turns
-
-TYPES = {"f32": (TensorProto.FLOAT, np.float32), "f16": (TensorProto.FLOAT16, np.float16)}
-THREADS = 1
-
-
-def start(threads):
-    global THREADS
-    THREADS = threads
-    return {"name": "onnxruntime", "version": ort.__version__, "build": "wheel; kernels chosen at run time"}
 
 
 def last_token(t):
@@ -25,25 +17,10 @@ def last_token(t):
     return np.ascontiguousarray(t[:, :, -1]).reshape(t.shape[0], 1, -1)
 
 
-def session_of(node, inputs, kind):
-    names = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float16): TensorProto.FLOAT16,
-             np.dtype(np.int32): TensorProto.INT32}
-    graph = helper.make_graph(
-        [node], "one",
-        [helper.make_tensor_value_info(name, names[array.dtype], array.shape) for name, array in inputs.items()],
-        [helper.make_tensor_value_info(name, kind, None) for name in node.output])
-    model = helper.make_model(graph, ir_version=10, opset_imports=[
-        helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)])
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    options.log_severity_level = 3
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
 def runs_of(node, inputs, caches, kind, presents):
     """A function for each copy of the cache, and what gives the result of the one called last. `presents`:
     outputs that are the buffers of inputs."""
-    session = session_of(node, inputs, kind)
+    session = session_of(node, inputs, [(name, kind) for name in node.output])
     bindings = []
     for copy in caches:
         binding = session.io_binding()

@@ -5,14 +5,14 @@ import numpy as np
 import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-import peer_torch
+import on_torch
 
 compiled = None
 
 
 def start(threads):
     global compiled
-    about = peer_torch.start(threads)
+    about = on_torch.start(threads)
     compiled = torch.compile(flex_attention, dynamic=False)
     return {**about, "name": "torch flex"}
 
@@ -37,7 +37,7 @@ def prepare(p):
     full = p.mask == "none" and "full_ms_median" in p.case  # what a masked case is compared with
     if not full and p.mask != "alibi" and rule(p) is None or p.queries != p.keys:
         return "torch flex: compared where a mask is a rule"
-    q, k, v = (torch.from_numpy(t).to(peer_torch.TYPES[p.dtype]) for t in (p.q, p.k, p.v))
+    q, k, v = (torch.from_numpy(t).to(on_torch.TYPES[p.dtype]) for t in (p.q, p.k, p.v))
     mask = create_block_mask(rule(p), None, None, p.queries, p.keys, device="cpu") if rule(p) else None
     score = None
     if p.mask == "alibi":
