@@ -221,13 +221,6 @@ static bool decoded_now(const struct attn_run_state *run, const struct attn_plac
            place->kv_head < run->decode_first + run->decode_count;
 }
 
-static float exact_weight(const struct attn_run_state *run, const struct attn_place *place,
-                          int64_t query, int64_t key)
-{
-    return weight_of(*weights_at(run, row_of(run, place, query), key),
-                     factor_of(run, place, query, key / run->plan->block_keys));
-}
-
 void attn_task_kept_weights(void *argument, int64_t index, int worker)
 {
     (void)worker;
@@ -238,8 +231,14 @@ void attn_task_kept_weights(void *argument, int64_t index, int worker)
         return;
     for (int64_t query = request->row_begin; query < request->row_end; query++) {
         float *to = request->weights + (query - request->row_begin) * run->args->keys;
-        for (int64_t key = 0; key < place.keys; key++)
-            to[key] = exact_weight(run, &place, query, key);
+        const float *kept = weights_at(run, row_of(run, &place, query), 0);
+        for (int64_t block = 0; block < place.key_blocks; block++) {
+            const int64_t begin = block * run->plan->block_keys;
+            const int64_t end = attn_int64_min(place.keys, begin + run->plan->block_keys);
+            const float factor = factor_of(run, &place, query, block);
+            for (int64_t key = begin; key < end; key++)
+                to[key] = weight_of(kept[key], factor);
+        }
         for (int64_t key = place.keys; key < run->args->keys; key++)
             to[key] = 0.0f;
     }
@@ -252,5 +251,7 @@ void attn_task_kept_pair(void *argument, int64_t index, int worker)
     const attn_pair *pair = &run->statistics->pairs[index];
     const struct attn_place place = attn_run_sequence(run, pair->batch, pair->head);
     if (decoded_now(run, &place))
-        run->statistics->pair_weights[index] = exact_weight(run, &place, pair->query, pair->key);
+        run->statistics->pair_weights[index] =
+            weight_of(*weights_at(run, row_of(run, &place, pair->query), pair->key),
+                      factor_of(run, &place, pair->query, pair->key / run->plan->block_keys));
 }

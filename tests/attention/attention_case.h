@@ -154,6 +154,8 @@ double case_output(const struct attention_case *c, int64_t batch, int64_t head, 
 /* Normal numbers of this spread around `mean` into a whole tensor. */
 void case_fill_normal(const struct tensor *tensor, const attn_layout *layout, struct random *random,
                       double spread, double mean);
+/* q of this spread, k and v of 1. */
+void case_fill_qkv(struct attention_case *c, struct random *random, double spread);
 void case_fill_constant(const struct tensor *tensor, const attn_layout *layout, float value);
 
 /* A weights request for rows [begin, end); pairs. Before the run. */

@@ -42,6 +42,13 @@ void case_fill_normal(const struct tensor *tensor, const attn_layout *layout, st
                     case_set(tensor, layout, b, h, n, d, mean + spread * random_normal(random));
 }
 
+void case_fill_qkv(struct attention_case *c, struct random *random, double spread)
+{
+    case_fill_normal(&c->q, &c->problem.q, random, spread, 0);
+    case_fill_normal(&c->k, &c->problem.k, random, 1, 0);
+    case_fill_normal(&c->v, &c->problem.v, random, 1, 0);
+}
+
 void case_fill_constant(const struct tensor *tensor, const attn_layout *layout, float value)
 {
     for (int64_t b = 0; b < tensor->extent[0]; b++)

@@ -43,9 +43,7 @@ static struct attention_case *make(const attn_problem *p, uint32_t set, uint64_t
     for (int64_t j = 0; j < p->batch * p->keys; j++)
         c->segment_ids[j] = (uint8_t)(j * 7 % 3);
     c->statistics.segment_ids = c->segment_ids;
-    case_fill_normal(&c->q, &p->q, &random, sharpness, 0);
-    case_fill_normal(&c->k, &p->k, &random, 1, 0);
-    case_fill_normal(&c->v, &p->v, &random, 1, 0);
+    case_fill_qkv(c, &random, sharpness);
     return c;
 }
 

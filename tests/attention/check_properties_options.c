@@ -59,9 +59,7 @@ static struct attention_case *make(const attn_problem *p, const struct case_opti
                                     ATTN_STAT_VISIBLE_KEYS | ATTN_STAT_COLUMN_VIEWERS);
     options.wanted = &wanted;
     struct attention_case *c = case_create(p, &options);
-    case_fill_normal(&c->q, &p->q, &random, 1, 0);
-    case_fill_normal(&c->k, &p->k, &random, 1, 0);
-    case_fill_normal(&c->v, &p->v, &random, 1, 0);
+    case_fill_qkv(c, &random, 1);
     return c;
 }
 

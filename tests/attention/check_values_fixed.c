@@ -96,9 +96,7 @@ static void late_poison(void **state)
         c->values = "one hostile element in a late block";
         c->args.query_offset = c->query_offset = need(1, sizeof *c->query_offset);
         c->query_offset[0] = places[at] - 20 < 890 ? places[at] - 20 : 890;
-        case_fill_normal(&c->q, &p.q, &random, 1, 0);
-        case_fill_normal(&c->k, &p.k, &random, 1, 0);
-        case_fill_normal(&c->v, &p.v, &random, 1, 0);
+        case_fill_qkv(c, &random, 1);
         if (read)
             case_make_mask(c);
         for (int64_t i = 0; i < 210; i++)
@@ -181,9 +179,7 @@ static void sinks_of_every_size(void **state)
             struct attention_case *c = case_create(&p, &options);
             c->args.sinks = c->sinks = need(10, sizeof *c->sinks);
             memcpy(c->sinks, sizes, sizeof sizes);
-            case_fill_normal(&c->q, &p.q, &random, 1, 0);
-            case_fill_normal(&c->k, &p.k, &random, 1, 0);
-            case_fill_normal(&c->v, &p.v, &random, 1, 0);
+            case_fill_qkv(c, &random, 1);
             run_and_compare(c);
             for (int64_t h = 0; h < 10; h++)
                 for (int64_t i = 0; i < 7; i++) {
@@ -221,9 +217,7 @@ static void far_positions(void **state)
             c->scores_args.alibi_slopes = c->alibi_slopes = need(1, sizeof(float));
             c->alibi_slopes[0] = 0x1p-20f;
             c->statistics.segment_ids = c->segment_ids = need(1100, 1);
-            case_fill_normal(&c->q, &p.q, &random, 1, 0);
-            case_fill_normal(&c->k, &p.k, &random, 1, 0);
-            case_fill_normal(&c->v, &p.v, &random, 1, 0);
+            case_fill_qkv(c, &random, 1);
             run_and_compare(c);
             case_destroy(c);
         }
@@ -397,9 +391,7 @@ static void ends_of_f32(void **state)
         c->values = "the ends of f32";
         c->function.factor = 0,
         c->function.offset = 1; /* for the bounds: nothing is left of a score */
-        case_fill_normal(&c->q, &p.q, &random, 1, 0);
-        case_fill_normal(&c->k, &p.k, &random, 1, 0);
-        case_fill_normal(&c->v, &p.v, &random, 1, 0);
+        case_fill_qkv(c, &random, 1);
         if (!function)
             case_make_bias(c);
         for (int64_t i = 0; i < ENDS; i++)

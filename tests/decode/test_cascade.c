@@ -304,9 +304,7 @@ static struct attention_case *make_case(uint64_t seed, struct random *random)
     struct attention_case *c = case_create(&p, &options);
     c->seed = seed;
     c->values = "normal";
-    case_fill_normal(&c->q, &c->problem.q, random, 2, 0);
-    case_fill_normal(&c->k, &c->problem.k, random, 1, 0);
-    case_fill_normal(&c->v, &c->problem.v, random, 1, 0);
+    case_fill_qkv(c, random, 2);
     case_random_scores(c, random);
     if (p.rotary && random_chance(random, 0.3))
         case_random_positions(c, random);

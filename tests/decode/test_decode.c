@@ -219,9 +219,7 @@ static struct attention_case *tall_case(uint64_t seed, struct random *random)
     struct attention_case *c = case_create(&p, &options);
     c->seed = seed;
     c->values = "tall";
-    case_fill_normal(&c->q, &c->problem.q, random, random_chance(random, 0.5) ? 1 : 4, 0);
-    case_fill_normal(&c->k, &c->problem.k, random, 1, 0);
-    case_fill_normal(&c->v, &c->problem.v, random, 1, 0);
+    case_fill_qkv(c, random, random_chance(random, 0.5) ? 1 : 4);
     case_random_scores(c, random);
     if (c->problem.rotary)
         case_random_positions(c, random);
