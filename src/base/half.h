@@ -18,6 +18,16 @@ static inline int64_t attn_dtype_bits(attn_dtype dtype)
     return dtype == ATTN_INT4 ? 4 : 8 * attn_dtype_size(dtype);
 }
 
+/* Of any number, for sentences. */
+static inline const char *attn_dtype_name(int64_t type)
+{
+    static const char *const names[] = {
+        [ATTN_F32] = "f32",   [ATTN_BF16] = "bf16", [ATTN_F16] = "f16",
+        [ATTN_INT8] = "int8", [ATTN_INT4] = "int4",
+    };
+    return type >= ATTN_F32 && type <= ATTN_INT4 ? names[type] : "no type";
+}
+
 static inline float attn_float_of_bits(uint32_t bits)
 {
     float x;

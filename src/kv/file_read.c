@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "kv/file.h"
 
 struct reader {
@@ -136,24 +137,13 @@ static attn_status get_header(struct reader *r, const attn_kv *kv, int64_t *sequ
 
 /* ---- one layer ---- */
 
-/* A type of elements in words; the file may hold any number. */
-static const char *type_name(int64_t type)
-{
-    static const char *const names[] = {
-        [ATTN_F32] = "f32",   [ATTN_BF16] = "bf16", [ATTN_F16] = "f16",
-        [ATTN_INT8] = "int8", [ATTN_INT4] = "int4",
-    };
-    const bool known = type >= ATTN_F32 && type <= ATTN_INT4;
-    return known ? names[type] : "no type";
-}
-
 static attn_status refuse_type(const struct reader *r, int64_t index, const char *name,
                                int64_t type, int64_t wanted)
 {
-    return attn_fail(r->error, ATTN_ERR_FILE,
-                     "%s: layer %" PRId64 " has %s %" PRId64 " (%s); this cache has %" PRId64
-                     " (%s)",
-                     r->name, index, name, type, type_name(type), wanted, type_name(wanted));
+    return attn_fail(
+        r->error, ATTN_ERR_FILE,
+        "%s: layer %" PRId64 " has %s %" PRId64 " (%s); this cache has %" PRId64 " (%s)", r->name,
+        index, name, type, attn_dtype_name(type), wanted, attn_dtype_name(wanted));
 }
 
 static attn_status check_same(const struct reader *r, const struct attn_kv_store *store,

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/half.h"
 #include "plan/cache.h"
 #include "plan/lengths.h"
 #include "plan/tiles.h"
@@ -138,7 +139,6 @@ static void say_scores(struct text *text, const struct attn_plan *plan)
 
 static void say_cache(struct text *text, const struct attn_plan *plan)
 {
-    static const char *const types[] = {"", "f32", "bf16", "f16", "int8", "int4"};
     const attn_problem *p = &plan->problem;
     const attn_kv_layout *c = &plan->cache;
     if (!plan->cached)
@@ -146,7 +146,7 @@ static void say_cache(struct text *text, const struct attn_plan *plan)
     const int64_t chunk = (int64_t)plan->chunk_blocks * plan->block_keys;
     const int64_t chunks = attn_key_chunks(plan, attn_key_blocks(plan, p->keys));
     say(text, "cache: keys %s, values %s, pages of %" PRId64 " tokens%s; multiplied in f32\n",
-        types[c->k_dtype], types[c->v_dtype], c->page_size,
+        attn_dtype_name(c->k_dtype), attn_dtype_name(c->v_dtype), c->page_size,
         c->positions ? ", positions of their own" : "");
     say(text,
         "decoding: sequences of up to %d queries, read where they lie; the %" PRId64

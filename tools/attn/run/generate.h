@@ -37,8 +37,8 @@ struct generation {
     struct chosen *chosen;           /* [written], or NULL: not asked for */
     float *entropies;                /* what chosen points into */
     const struct segments *segments; /* NULL = not told apart */
-    uint8_t *
-        segment; /* the prompt's, [prompt]; once it writes of every position: loaded, read and written */
+    /* the part of each token of the prompt, [prompt]; once it writes of every position: loaded, read and written */
+    uint8_t *segment;
     float *shares;
     struct stream stream; /* holds the text */
     enum ending ending;

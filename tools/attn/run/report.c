@@ -38,12 +38,18 @@ static int segment_in_order(const struct generation *g, int at)
     return -1;
 }
 
+/* The name of a part in so many columns as are returned. */
+static int show_segment(char shown[ESCAPED_BYTES], const struct generation *g, int part)
+{
+    const char *name = g->segments->part[part].name;
+    return escape_text(shown, (struct text){name, strlen(name)}, SEGMENT_COLUMNS);
+}
+
 static void tell_segment_names(FILE *stream, const struct generation *g)
 {
     for (int i = 0, part; (part = segment_in_order(g, i)) >= 0; i++) {
         char shown[ESCAPED_BYTES];
-        const char *name = g->segments->part[part].name;
-        int used = escape_text(shown, (struct text){name, strlen(name)}, SEGMENT_COLUMNS);
+        int used = show_segment(shown, g, part);
         fprintf(stream, "  %*s%s", used < 4 ? 4 - used : 0, "", shown);
     }
 }
@@ -51,8 +57,7 @@ static void tell_segment_names(FILE *stream, const struct generation *g)
 static int segment_columns(const struct generation *g, int part)
 {
     char shown[ESCAPED_BYTES];
-    const char *name = g->segments->part[part].name;
-    int used = escape_text(shown, (struct text){name, strlen(name)}, SEGMENT_COLUMNS);
+    int used = show_segment(shown, g, part);
     return used < 4 ? 4 : used;
 }
 
