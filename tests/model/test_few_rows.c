@@ -35,7 +35,7 @@ static const enum tensor_type types[] = {TENSOR_F32,  TENSOR_F16,  TENSOR_BF16, 
                                          TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1,
                                          TENSOR_Q4_K, TENSOR_Q5_K, TENSOR_Q6_K};
 
-enum { TYPES = sizeof types / sizeof types[0], MOST_INPUTS = 800, MOST_OUTPUTS = 7, GAP = 3 };
+enum { TYPES = sizeof types / sizeof types[0], MOST_INPUTS = 800, MOST_OUTPUTS = 11, GAP = 3 };
 
 /* A finite binary16 of any size: subnormal scales are common in real files. */
 static void put_half(unsigned char *at)
@@ -93,6 +93,7 @@ static void check_shape(few_rows_kernel *kernel, const struct tensor_type_info *
 {
     static float x[FEW_ROWS * MOST_INPUTS], bias[MOST_OUTPUTS], w[MOST_INPUTS];
     static float out[FEW_ROWS * (MOST_OUTPUTS + GAP)], alone[MOST_OUTPUTS];
+    static float unpacked[UNPACKED_OUTPUTS * (MOST_INPUTS + 31)];
     static unsigned char room[MOST_INPUTS * 4 * MOST_OUTPUTS + 1];
     unsigned char *weights = room + 1;
     size_t row_bytes = (size_t)tensor_row_bytes(info->type, inputs);
@@ -101,10 +102,10 @@ static void check_shape(few_rows_kernel *kernel, const struct tensor_type_info *
         x[i] = random_value();
     for (int64_t j = 0; j < outputs; j++)
         bias[j] = random_value();
-    for (int64_t rows = 1; rows <= FEW_ROWS; rows++) {
+    for (int64_t rows = 1; rows <= FEW_ROWS; rows = rows < 13 ? rows + 1 : rows * 2 - 3) {
         struct few_rows p = {
-            info->type, weights, row_bytes, inputs,       outputs, with_bias ? bias : NULL,
-            x,          rows,    out,       outputs + GAP};
+            info->type, weights, row_bytes, inputs,        outputs, with_bias ? bias : NULL,
+            x,          rows,    out,       outputs + GAP, unpacked};
         for (int64_t i = 0; i < FEW_ROWS * (outputs + GAP); i++)
             out[i] = -77;
         kernel(&p);
@@ -132,7 +133,7 @@ static void check_kernel(few_rows_kernel *kernel)
         const struct tensor_type_info *info = tensor_type_info(types[t]);
         int64_t block = info->block_values;
         for (int i = 0; block == 1 && i < 6; i++)
-            check_shape(kernel, info, any[i], 5, i % 2 == 0);
+            check_shape(kernel, info, any[i], i == 3 ? MOST_OUTPUTS : 5, i % 2 == 0);
         for (int i = 0; block > 1 && i < 4; i++)
             if (blocks[i] * block <= MOST_INPUTS)
                 check_shape(kernel, info, blocks[i] * block, i == 0 ? 1 : MOST_OUTPUTS, i % 2 == 0);

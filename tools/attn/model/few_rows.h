@@ -1,7 +1,8 @@
-/* Products of a few rows with weights as the file stores them: what generating a token is made of.
+/* Products of a few rows with weights as the file stores them: what generating a token and reading a short prompt
+ * are made of.
  *
- * A weight is unpacked in registers and used at once for up to four rows of x; nothing unpacked goes
- * to memory. All is f32, with the weights that dequantise_row gives (Q6_K without fused multiply-add: to a
+ * A weight is unpacked in registers and used at once for up to four rows of x; for more, those of some outputs
+ * are unpacked into the nearest caches. Nothing unpacked goes to memory. All is f32, with the weights that dequantise_row gives (Q6_K without fused multiply-add: to a
  * bit). The sum of a row and an output has an order that depends on the number of inputs alone, not on how
  * many rows come with it or who takes which outputs.
  *
@@ -11,8 +12,17 @@
 
 #include "../files/tensor_type.h"
 
-/* Up to so many rows. (Some more would still be faster this way than unpacked to memory.) */
-enum { FEW_ROWS = 8 };
+enum {
+    FEW_ROWS = 128,  /* up to so many rows */
+    UNPACK_ROWS = 4, /* more than that, and weights are unpacked into the nearest caches first */
+    UNPACKED_OUTPUTS = 8, /* of so many outputs at a time */
+};
+
+/* Floats of room for what is unpacked. */
+static inline size_t few_rows_room(int64_t inputs)
+{
+    return UNPACKED_OUTPUTS * (((size_t)inputs + 31) & ~(size_t)31);
+}
 
 /* Outputs [0, outputs) of `rows` rows: out[r * stride + j] = sum over i of x[r * inputs + i] * W[j, i]
  * + bias[j]. */
@@ -26,6 +36,7 @@ struct few_rows {
     int64_t rows;            /* 1 .. FEW_ROWS */
     float *out;
     int64_t stride;
+    float *unpacked; /* few_rows_room(inputs) floats of room, where rows > UNPACK_ROWS */
 };
 
 typedef void few_rows_kernel(const struct few_rows *product);

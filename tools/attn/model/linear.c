@@ -1,4 +1,4 @@
-/* Linear layers: a few rows by few_rows.h, outputs shared out in parallel; more by panels: unpack in
+/* Linear layers: few rows by few_rows.h, outputs shared out in parallel; more by panels: unpack in
  * parallel, then multiply piece by piece in parallel. */
 #include "linear.h"
 
@@ -30,7 +30,7 @@ struct part {
 struct linear {
     const attn_executor *executor;
     few_rows_kernel *few_rows;
-    float *panel;
+    float *panel; /* unpacked weights; with few rows a part of it for each worker */
     size_t panel_floats;
     /* the panel at work */
     const float *x;
@@ -177,9 +177,27 @@ static bool run_panel(struct linear *linear, struct failure *f)
     return ok && (!linear->failed || fail(f, "oneDNN could not multiply matrices"));
 }
 
+static bool prepare(struct linear *linear, const float *x, int64_t rows, int64_t inputs,
+                    struct failure *f)
+{
+    linear->x = x, linear->rows = rows, linear->inputs = inputs;
+    linear->unpack_rows = inputs < UNPACK_FLOATS ? UNPACK_FLOATS / inputs : 1;
+    size_t wanted = inputs > PANEL_FLOATS ? (size_t)inputs : PANEL_FLOATS;
+    if (rows <= FEW_ROWS)
+        wanted = (size_t)worker_count(linear->executor) * few_rows_room(inputs);
+    if (linear->panel_floats < wanted) {
+        free(linear->panel);
+        linear->panel_floats = 0;
+        linear->panel = aligned_alloc(64, (wanted * sizeof(float) + 63) & ~(size_t)63);
+        if (linear->panel == NULL)
+            return fail(f, "out of memory for %zu unpacked weights", wanted);
+        linear->panel_floats = wanted;
+    }
+    return true;
+}
+
 static void few_rows_task(void *argument, int64_t index, int worker)
 {
-    (void)worker;
     struct linear *linear = argument;
     const struct part *part = find_part(linear, false, &index);
     const struct product *product = part->product;
@@ -196,6 +214,7 @@ static void few_rows_task(void *argument, int64_t index, int worker)
         .rows = linear->rows,
         .out = part->out + column,
         .stride = product->stride,
+        .unpacked = linear->panel + (size_t)worker * few_rows_room(linear->inputs),
     };
     linear->few_rows(&few);
 }
@@ -206,7 +225,8 @@ static bool run_few_rows(struct linear *linear, const float *x, int64_t rows, in
                          const struct product *products, int count, int64_t first, int64_t outputs,
                          struct failure *f)
 {
-    linear->x = x, linear->rows = rows, linear->inputs = inputs;
+    if (!prepare(linear, x, rows, inputs, f))
+        return false;
     linear->few_outputs = inputs < FEW_VALUES ? FEW_VALUES / inputs : 1;
     for (int done = 0; done < count;) {
         int64_t tasks = 0;
@@ -234,23 +254,6 @@ static const float *in_place(const struct matrix *matrix)
     const struct file_tensor *t = matrix->tensor;
     bool fit = t->type == TENSOR_F32 && (uintptr_t)t->data % _Alignof(float) == 0;
     return fit ? t->data : NULL;
-}
-
-static bool prepare(struct linear *linear, const float *x, int64_t rows, int64_t inputs,
-                    struct failure *f)
-{
-    linear->x = x, linear->rows = rows, linear->inputs = inputs;
-    linear->unpack_rows = inputs < UNPACK_FLOATS ? UNPACK_FLOATS / inputs : 1;
-    size_t wanted = inputs > PANEL_FLOATS ? (size_t)inputs : PANEL_FLOATS;
-    if (linear->panel_floats < wanted) {
-        free(linear->panel);
-        linear->panel_floats = 0;
-        linear->panel = aligned_alloc(64, (wanted * sizeof(float) + 63) & ~(size_t)63);
-        if (linear->panel == NULL)
-            return fail(f, "out of memory for %zu unpacked weights", wanted);
-        linear->panel_floats = wanted;
-    }
-    return true;
 }
 
 /* Outputs [first, first + outputs) of one product into out, in as many panels as it takes; the last stays

@@ -1,7 +1,7 @@
 /* Linear layers: y = x W^T + b for one row of x or many.
  *
  * W stays as the file has it. Up to FEW_ROWS rows of x are multiplied with the stored weights
- * themselves, unpacked in registers (few_rows.h). For more, a panel of W's rows is unpacked to f32, used
+ * themselves, unpacked on the way (few_rows.h). For more, a panel of W's rows is unpacked to f32, used
  * for every row of x, and forgotten; with some hundred rows of x the unpacking costs a few per cent. The
  * multiplication is then oneDNN's, on one thread a call. The work is cut into pieces whose borders depend
  * on the shapes alone, and the executor hands the pieces out, so that results have the same bits for any
