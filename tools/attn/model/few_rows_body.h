@@ -211,16 +211,16 @@ void FEW_ROWS_NAME(const struct few_rows *p)
         multiply_type(p, 64, 1, no_scales, unpack_bf16);
         break;
     case TENSOR_Q8_0:
-        multiply_type(p, 34, 1, scales_q8_0, unpack_q8_0);
+        multiply_type(p, 34, 1, one_scale, unpack_q8_0);
         break;
     case TENSOR_Q4_0:
-        multiply_type(p, 18, 1, scales_q4_0, unpack_q4_0);
+        multiply_type(p, 18, 1, one_scale, unpack_q4_0);
         break;
     case TENSOR_Q4_1:
         multiply_type(p, 20, 1, one_scale_and_minimum, unpack_q4_1);
         break;
     case TENSOR_Q5_0:
-        multiply_type(p, 22, 1, scales_q5_0, unpack_q5_0);
+        multiply_type(p, 22, 1, one_scale, unpack_q5_0);
         break;
     case TENSOR_Q5_1:
         multiply_type(p, 24, 1, one_scale_and_minimum, unpack_q5_1);

@@ -1,32 +1,35 @@
 /* Types of stored weights for few_rows_body.h, two functions each: one that reads the scales of a block, and one
  * that unpacks PIECE of its values into vectors of VECTOR_BYTES.
  *
- * A piece becomes w = scale * q - minimum by one multiply-add. For types without minima the offset of q takes
- * that place: scale * (q - 8) = scale * q - 8 * scale. A scale has at most 19 bits (17 where there are minima) and q
- * at most 8 beside 11 or 6 beside 19, so that what dequantise_row gives comes out; but where there is no fused
- * multiply-add, scale * q of Q6_K is rounded in its 25th bit. */
+ * Quantised values are made bytes first, signed and with their offset taken off, sixteen to a vector, and then
+ * w = scale * q (- minimum), by one multiply-add. A scale has at most 19 bits (17 where there are minima) and q at most
+ * 8 beside 11, or 6 beside 19, so that what dequantise_row gives comes out to the last bit. */
 #ifndef ATTN_TOOLS_MODEL_FEW_ROWS_TYPES_H
 #define ATTN_TOOLS_MODEL_FEW_ROWS_TYPES_H
 
 #include "few_rows.h"
 
 #include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { LANES = VECTOR_BYTES / 4, PIECE = 32, PARTS = PIECE / LANES, MOST_SCALES = 16 };
+enum {
+    LANES = VECTOR_BYTES / 4,
+    PIECE = 32,
+    PARTS = PIECE / LANES,
+    HALF_PARTS = PARTS / 2,
+    MOST_SCALES = 16,
+};
 
 typedef float vf __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t vi __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint32_t vu __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
-typedef uint8_t bytes __attribute__((vector_size(LANES)));
-
-#if defined(__F16C__) && defined(__clang__)
-typedef __fp16 half_float;
-#elif defined(__F16C__)
-__extension__ typedef _Float16 half_float;
-#endif
+typedef uint8_t bytes __attribute__((vector_size(16)));
+typedef uint16_t pairs __attribute__((vector_size(16)));
 
 INLINE vf set(float x)
 {
@@ -47,59 +50,106 @@ INLINE bytes load_bytes(const uint8_t *from)
     return v;
 }
 
-/* (Through unsigned bytes: GCC 12 takes vectors of signed ones apart.) */
-INLINE vi widen(bytes b)
-{
-    return __builtin_convertvector(b, vi);
-}
-
-INLINE vf to_float(vi q)
-{
-    return __builtin_convertvector(q, vf);
-}
-
-/* 0, 1, 2, ... */
-INLINE vu iota(void)
-{
-    vu v;
-    for (int i = 0; i < LANES; i++)
-        v[i] = (uint32_t)i;
-    return v;
-}
-
-/* binary16 to f32 lane by lane, as dequantise.c has it. */
-INLINE vf floats_of_halves(vu half)
-{
-    vu magnitude = (half & 0x7fffu) << 13;
-    vu normal = magnitude + (112u << 23);
-    vf tiny = (vf)(magnitude + (113u << 23)) - (vf)(magnitude * 0 + (113u << 23));
-    vu is_tiny = (vu)(magnitude < (1u << 23)), is_special = (vu)(magnitude >= (31u << 23));
-    vu value = (normal & ~(is_tiny | is_special)) | ((vu)tiny & is_tiny) |
-               ((magnitude | 0x7f800000u) & is_special);
-    return (vf)(value | (half & 0x8000u) << 16);
-}
-
-INLINE float load_half(const uint8_t *from)
-{
-#if defined(__F16C__)
-    half_float half;
-    memcpy(&half, from, sizeof half);
-    return (float)half;
-#else
-    float value;
-    dequantise_row(TENSOR_F16, from, &value, 1);
-    return value;
-#endif
-}
-
 /* What a block says about its values; each type uses its part. */
 struct scales {
-    float scale[MOST_SCALES], minimum[MOST_SCALES];
+    float scale[MOST_SCALES], minimum[MOST_SCALES / 2];
 };
 
 typedef void read_scales(const uint8_t *block, struct scales *s);
 /* Values [PIECE * piece, PIECE * piece + PIECE) of the block. */
 typedef void unpack_piece(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS]);
+
+/* ---- sixteen bytes to floats ---- */
+
+/* floats_of_bytes gives this many times the value: a byte in the top of a word is as good as one that is moved down. */
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+#define BYTE_UNIT 1.0f
+#else
+#define BYTE_UNIT 0x1p24f
+#endif
+
+INLINE void floats_of_bytes(bytes q, vf to[HALF_PARTS])
+{
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    to[0] = (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32((__m128i)q));
+#elif VECTOR_BYTES == 32 &&                                                                        \
+    defined(__AVX2__) /* a Zen 1 takes three times as long to widen as to shuffle */
+    const __m256i both = _mm256_broadcastsi128_si256((__m128i)q);
+    const __m256i first =
+        _mm256_setr_epi8(-1, -1, -1, 0, -1, -1, -1, 1, -1, -1, -1, 2, -1, -1, -1, 3, -1, -1, -1, 4,
+                         -1, -1, -1, 5, -1, -1, -1, 6, -1, -1, -1, 7);
+    const __m256i second =
+        _mm256_setr_epi8(-1, -1, -1, 8, -1, -1, -1, 9, -1, -1, -1, 10, -1, -1, -1, 11, -1, -1, -1,
+                         12, -1, -1, -1, 13, -1, -1, -1, 14, -1, -1, -1, 15);
+    to[0] = (vf)_mm256_cvtepi32_ps(_mm256_shuffle_epi8(both, first));
+    to[1] = (vf)_mm256_cvtepi32_ps(_mm256_shuffle_epi8(both, second));
+#else
+    const bytes none = {0};
+    const pairs low = (pairs)__builtin_shufflevector(none, q, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
+                                                     21, 6, 22, 7, 23);
+    const pairs high = (pairs)__builtin_shufflevector(none, q, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+                                                      13, 29, 14, 30, 15, 31);
+    const pairs zero = {0};
+#define FLOATS(from, i)                                                                            \
+    __builtin_convertvector((vi)__builtin_shufflevector(zero, from, i, (i) + 8, (i) + 1, (i) + 9,  \
+                                                        (i) + 2, (i) + 10, (i) + 3, (i) + 11),     \
+                            vf)
+    to[0] = FLOATS(low, 0);
+    to[1] = FLOATS(low, 4);
+    to[2] = FLOATS(high, 0);
+    to[3] = FLOATS(high, 4);
+#undef FLOATS
+#endif
+}
+
+INLINE void scaled(bytes q, float scale, vf w[HALF_PARTS])
+{
+    floats_of_bytes(q, w);
+    for (int i = 0; i < HALF_PARTS; i++)
+        w[i] *= set(scale * (1.0f / BYTE_UNIT));
+}
+
+INLINE void scaled_less(bytes q, float scale, float minimum, vf w[HALF_PARTS])
+{
+    floats_of_bytes(q, w);
+    for (int i = 0; i < HALF_PARTS; i++)
+        w[i] = w[i] * set(scale * (1.0f / BYTE_UNIT)) - set(minimum);
+}
+
+INLINE bytes low_nibbles(bytes b)
+{
+    return b & 15;
+}
+
+/* (A shift of bytes is what GCC 12 does one byte at a time without AVX-512.) */
+INLINE bytes high_nibbles(bytes b)
+{
+    return (bytes)((pairs)b >> 4) & 15;
+}
+
+/* 16 where the byte is not 0. */
+INLINE bytes fifth_where(bytes b)
+{
+    return (bytes)(b != 0) & 16;
+}
+
+/* Bits 0 .. 15 of the two bytes at `from`, each as bit 4 of a byte. */
+INLINE bytes fifth_bits(const uint8_t *from)
+{
+    const bytes bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+#if defined(__AVX2__)
+    uint16_t two;
+    memcpy(&two, from, sizeof two);
+    const bytes spread =
+        (bytes)_mm_shuffle_epi8(_mm_cvtsi32_si128(two), _mm_set_epi64x(0x0101010101010101, 0));
+#else
+    const uint64_t each[2] = {from[0] * UINT64_C(0x0101010101010101),
+                              from[1] * UINT64_C(0x0101010101010101)};
+    bytes spread;
+    memcpy(&spread, each, sizeof spread);
+#endif
+    return fifth_where(spread & bit);
+}
 
 /* ---- F32, BF16, F16: blocks of PIECE values without scales ---- */
 
@@ -125,23 +175,61 @@ INLINE vu load_halves(const uint8_t *from)
 INLINE void unpack_bf16(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
     (void)s, (void)piece;
+#if VECTOR_BYTES == 32 && defined(__AVX2__)
+    const __m256i top = _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7, -1,
+                                         -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
+    for (int i = 0; i < PARTS; i++)
+        w[i] = (vf)_mm256_shuffle_epi8(
+            _mm256_broadcastsi128_si256((__m128i)load_bytes(block + 16 * i)), top);
+#else
     for (int i = 0; i < PARTS; i++)
         w[i] = (vf)(load_halves(block + 2 * LANES * i) << 16);
+#endif
+}
+
+/* binary16 to f32 lane by lane, as dequantise.c has it. */
+INLINE vf floats_of_halves(vu half)
+{
+    vu magnitude = (half & 0x7fffu) << 13;
+    vu normal = magnitude + (112u << 23);
+    vf tiny = (vf)(magnitude + (113u << 23)) - (vf)(magnitude * 0 + (113u << 23));
+    vu is_tiny = (vu)(magnitude < (1u << 23)), is_special = (vu)(magnitude >= (31u << 23));
+    vu value = (normal & ~(is_tiny | is_special)) | ((vu)tiny & is_tiny) |
+               ((magnitude | 0x7f800000u) & is_special);
+    return (vf)(value | (half & 0x8000u) << 16);
 }
 
 INLINE void unpack_f16(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
     (void)s, (void)piece;
     for (int i = 0; i < PARTS; i++)
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+        w[i] = (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)(block + 2 * LANES * i)));
+#elif VECTOR_BYTES == 32 && defined(__F16C__)
+        w[i] = (vf)_mm256_cvtph_ps((__m128i)load_bytes(block + 2 * LANES * i));
+#else
         w[i] = floats_of_halves(load_halves(block + 2 * LANES * i));
+#endif
 }
 
-/* ---- blocks of 32: one scale, and a minimum or an offset ---- */
+/* ---- blocks of 32: one scale, some with a minimum ---- */
 
-INLINE void one_scale(const uint8_t *block, struct scales *s, float offset)
+INLINE float load_half(const uint8_t *from)
+{
+#if defined(__F16C__)
+    uint16_t half;
+    memcpy(&half, from, sizeof half);
+    return _cvtsh_ss(half);
+#else
+    float value;
+    dequantise_row(TENSOR_F16, from, &value, 1);
+    return value;
+#endif
+}
+
+INLINE void one_scale(const uint8_t *block, struct scales *s)
 {
     s->scale[0] = load_half(block);
-    s->minimum[0] = offset * s->scale[0];
 }
 
 INLINE void one_scale_and_minimum(const uint8_t *block, struct scales *s)
@@ -150,84 +238,45 @@ INLINE void one_scale_and_minimum(const uint8_t *block, struct scales *s)
     s->minimum[0] = -load_half(block + 2);
 }
 
-INLINE void scales_q8_0(const uint8_t *block, struct scales *s)
-{
-    one_scale(block, s, 128);
-}
-
 INLINE void unpack_q8_0(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
     (void)piece;
-    for (int i = 0; i < PARTS; i++) /* the sign bit turned over: q + 128 */
-        w[i] = to_float(widen(load_bytes(block + 2 + LANES * i) ^ 128)) * set(s->scale[0]) -
-               set(s->minimum[0]);
+    scaled(load_bytes(block + 2), s->scale[0], w);
+    scaled(load_bytes(block + 18), s->scale[0], w + HALF_PARTS);
 }
 
-/* Values `LANES * i` and on of 32 nibbles: the low ones of 16 bytes, then the high ones, 16 times their value.
- * (A shift of bytes is what GCC 12 does one byte at a time without AVX-512; the scale does it for nothing.) */
-INLINE vi nibbles(const uint8_t *from, int i)
-{
-    bytes b = load_bytes(from + LANES * i % 16);
-    return widen(b & (uint8_t)(LANES * i < 16 ? 15 : 240));
-}
-
-INLINE vf scaled_nibbles(vi q, const struct scales *s, int i)
-{
-    float scale = LANES * i < 16 ? s->scale[0] : s->scale[0] * 0.0625f;
-    return to_float(q) * set(scale) - set(s->minimum[0]);
-}
-
-INLINE void unpack_nibbles(const uint8_t *from, const struct scales *s, vf w[PARTS])
-{
-    for (int i = 0; i < PARTS; i++)
-        w[i] = scaled_nibbles(nibbles(from, i), s, i);
-}
-
-INLINE void scales_q4_0(const uint8_t *block, struct scales *s)
-{
-    one_scale(block, s, 8);
-}
-
+/* The low nibbles of 16 bytes are values 0 .. 15, the high ones 16 .. 31. */
 INLINE void unpack_q4_0(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
     (void)piece;
-    unpack_nibbles(block + 2, s, w);
+    const bytes b = load_bytes(block + 2);
+    scaled(low_nibbles(b) - 8, s->scale[0], w);
+    scaled(high_nibbles(b) - 8, s->scale[0], w + HALF_PARTS);
 }
 
 INLINE void unpack_q4_1(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
     (void)piece;
-    unpack_nibbles(block + 4, s, w);
-}
-
-/* Bit j of the 32 at `from` is bit 4 of value j. */
-INLINE void unpack_fives(const uint8_t *from, const struct scales *s, vf w[PARTS])
-{
-    uint32_t high;
-    memcpy(&high, from, sizeof high);
-    for (int i = 0; i < PARTS; i++) {
-        int first = LANES * i, bit = first < 16 ? 4 : 8; /* where it belongs */
-        uint32_t moved = first < bit ? high << (bit - first) : high >> (first - bit);
-        vi fifth = (vi)((moved - (vu){0}) >> iota()) & (1 << bit);
-        w[i] = scaled_nibbles(nibbles(from + 4, i) | fifth, s, i);
-    }
-}
-
-INLINE void scales_q5_0(const uint8_t *block, struct scales *s)
-{
-    one_scale(block, s, 16);
+    const bytes b = load_bytes(block + 4);
+    scaled_less(low_nibbles(b), s->scale[0], s->minimum[0], w);
+    scaled_less(high_nibbles(b), s->scale[0], s->minimum[0], w + HALF_PARTS);
 }
 
 INLINE void unpack_q5_0(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
     (void)piece;
-    unpack_fives(block + 2, s, w);
+    const bytes b = load_bytes(block + 6);
+    scaled((low_nibbles(b) | fifth_bits(block + 2)) - 16, s->scale[0], w);
+    scaled((high_nibbles(b) | fifth_bits(block + 4)) - 16, s->scale[0], w + HALF_PARTS);
 }
 
 INLINE void unpack_q5_1(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
     (void)piece;
-    unpack_fives(block + 4, s, w);
+    const bytes b = load_bytes(block + 8);
+    scaled_less(low_nibbles(b) | fifth_bits(block + 4), s->scale[0], s->minimum[0], w);
+    scaled_less(high_nibbles(b) | fifth_bits(block + 6), s->scale[0], s->minimum[0],
+                w + HALF_PARTS);
 }
 
 /* ---- blocks of 256 ---- */
@@ -246,31 +295,25 @@ INLINE void scales_of_sub_blocks(const uint8_t *block, struct scales *s)
 }
 
 /* The low nibbles of 32 bytes are the even piece, the high ones the odd piece. */
-INLINE void unpack_q4_k(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
+INLINE bytes nibbles_of(const uint8_t *from, int piece)
 {
-    const uint8_t *q = block + 16 + 32 * (piece / 2);
-    float scale = piece % 2 == 0 ? s->scale[piece] : s->scale[piece] * 0.0625f;
-    for (int i = 0; i < PARTS; i++) {
-        bytes b = load_bytes(q + LANES * i) & (uint8_t)(piece % 2 == 0 ? 15 : 240);
-        w[i] = to_float(widen(b)) * set(scale) - set(s->minimum[piece]);
-    }
+    const bytes b = load_bytes(from + 32 * (piece / 2));
+    return piece % 2 == 0 ? low_nibbles(b) : high_nibbles(b);
 }
 
-INLINE vi move_up(vi v, int bits)
+INLINE void unpack_q4_k(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
-    return bits < 0 ? v >> -bits : v << bits;
+    for (int half = 0; half < 2; half++)
+        scaled_less(nibbles_of(block + 16 + 16 * half, piece), s->scale[piece], s->minimum[piece],
+                    w + half * HALF_PARTS);
 }
 
 INLINE void unpack_q5_k(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
-    const uint8_t *q = block + 48 + 32 * (piece / 2);
-    int bit = piece % 2 == 0 ? 4 : 8;
-    float scale = piece % 2 == 0 ? s->scale[piece] : s->scale[piece] * 0.0625f;
-    for (int i = 0; i < PARTS; i++) {
-        bytes b = load_bytes(q + LANES * i) & (uint8_t)(piece % 2 == 0 ? 15 : 240);
-        bytes high = load_bytes(block + 16 + LANES * i) & (uint8_t)(1 << piece);
-        w[i] = to_float(widen(b) | move_up(widen(high), bit - piece)) * set(scale) -
-               set(s->minimum[piece]);
+    for (int half = 0; half < 2; half++) {
+        const bytes high = load_bytes(block + 16 + 16 * half) & (uint8_t)(1 << piece);
+        scaled_less(nibbles_of(block + 48 + 16 * half, piece) | fifth_where(high), s->scale[piece],
+                    s->minimum[piece], w + half * HALF_PARTS);
     }
 }
 
@@ -278,26 +321,23 @@ INLINE void unpack_q5_k(const uint8_t *block, const struct scales *s, int piece,
 INLINE void scales_q6_k(const uint8_t *block, struct scales *s)
 {
     float d = load_half(block + 208);
-    for (int j = 0; j < 16; j++) {
+    for (int j = 0; j < 16; j++)
         s->scale[j] = d * (float)(int8_t)block[192 + j];
-        s->minimum[j] = 32 * s->scale[j];
-    }
 }
 
 /* Each half of the block is four quarters of 32 with the bytes of the low bits shared by the first and the third,
  * and those of the high bits by all four. */
 INLINE void unpack_q6_k(const uint8_t *block, const struct scales *s, int piece, vf w[PARTS])
 {
-    int half = piece / 4, quarter = piece % 4;
-    const uint8_t *low = block + 64 * half + 32 * (quarter % 2), *high = block + 128 + 32 * half;
-    int bit = quarter < 2 ? 4 : 8;
-    for (int i = 0; i < PARTS; i++) {
-        bytes b = load_bytes(low + LANES * i) & (uint8_t)(quarter < 2 ? 15 : 240);
-        bytes h = load_bytes(high + LANES * i) & (uint8_t)(3 << 2 * quarter);
-        int j = 2 * piece + LANES * i / 16;
-        float scale = quarter < 2 ? s->scale[j] : s->scale[j] * 0.0625f;
-        w[i] = to_float(widen(b) | move_up(widen(h), bit - 2 * quarter)) * set(scale) -
-               set(s->minimum[j]);
+    const int quarter = piece % 4, up = 4 - 2 * quarter;
+    const uint8_t *low = block + 64 * (piece / 4) + 32 * (quarter % 2);
+    const uint8_t *high = block + 128 + 32 * (piece / 4);
+    for (int half = 0; half < 2; half++) {
+        const bytes b = load_bytes(low + 16 * half);
+        const pairs two = (pairs)(load_bytes(high + 16 * half) & (uint8_t)(3 << 2 * quarter));
+        const bytes moved = (bytes)(up >= 0 ? two << (up & 7) : two >> (-up & 7));
+        scaled(((quarter < 2 ? low_nibbles(b) : high_nibbles(b)) | moved) - 32,
+               s->scale[2 * piece + half], w + half * HALF_PARTS);
     }
 }
 
