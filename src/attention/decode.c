@@ -452,8 +452,9 @@ static void lay_queries(struct attn_decode_tiles *tiles)
         const struct attn_decode_tile *tile = &tiles->tile[i];
         const struct attn_plan *plan = tile->run->plan;
         count = alike(tiles, i);
-        plan->kernels->cached_queries(tile->scratch.decode.rows, count * tile->rows, tile->rows,
-                                      plan->cached_size, tile->scratch.decode.queries);
+        plan->kernels->cached_queries(
+            tile->scratch.decode.rows, count * tile->rows, tile->rows, plan->cached_size,
+            plan->turn ? ATTN_F32 : plan->cache.k_dtype, tile->scratch.decode.queries);
     }
 }
 

@@ -242,11 +242,12 @@ struct attn_kernels {
     void (*weights)(const struct attn_weights_call *call);
 
     /* Caches; NULL in the table of bf16 pairs. cached_queries: `count` rows of f32, `size` (whole vectors)
-     * apart, as cached_scores takes them, filled up to ATTN_QUERY_TILE rows at most. `like` (1 .. count) is
+     * apart, as cached_scores takes them with keys of that dtype, filled up to ATTN_QUERY_TILE rows at most. `like` (1 .. count) is
      * the number of rows that one sequence has: it chooses the order of sums, so that rows of other
      * sequences beside it cannot. widen_cached: rows [first, first + count) as f32, `stride`
      * apart, int8 without its scale; what fills up the last vector is 0. */
-    void (*cached_queries)(const float *rows, int count, int like, int64_t size, float *to);
+    void (*cached_queries)(const float *rows, int count, int like, int64_t size, attn_dtype dtype,
+                           float *to);
     void (*cached_scores)(const struct attn_cached_scores_call *call);
     void (*cached_values)(const struct attn_cached_values_call *call);
     void (*widen_cached)(const struct attn_cached_rows *rows, int first, int count, int64_t stride,

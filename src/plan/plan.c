@@ -11,8 +11,8 @@
 #include "plan/workspace.h"
 
 enum {
-    CACHED_BLOCK_KEYS = 256,  /* of a block where keys come from a cache, at most */
-    CACHED_CHUNK_KEYS = 1024, /* about, of a chunk */
+    CACHED_BLOCK_KEYS = 256, /* of a block where keys come from a cache, at most */
+    CACHED_CHUNK_KEYS = 512, /* about, of a chunk */
 };
 
 /* Keys of a block. Packed keys and values of one block should fill at most half of the second-level
@@ -167,7 +167,7 @@ static attn_status choose_sizes(struct attn_plan *plan, attn_error *error)
     plan->cached_size =
         attn_int64_div_up(p->head_size, plan->kernels->lanes) * plan->kernels->lanes;
     plan->output_size = padded_channels;
-    plan->chunk_blocks = CACHED_CHUNK_KEYS / plan->block_keys;
+    plan->chunk_blocks = (CACHED_CHUNK_KEYS + plan->block_keys - 1) / plan->block_keys;
     plan->flight = choose_flight(plan);
     plan->decode_heads = choose_decode_heads(plan);
 

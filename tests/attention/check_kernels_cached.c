@@ -87,7 +87,8 @@ static void company_changes_nothing(const struct attn_cached_scores_call *call, 
         alone.rows = call->like;
         alone.queries = queries;
         alone.scores = fenced((size_t)(filled * ATTN_SCORE_STRIDE) * sizeof(float));
-        kernels->cached_queries(plain + row * padded, call->like, call->like, padded, queries);
+        kernels->cached_queries(plain + row * padded, call->like, call->like, padded,
+                                call->keys.dtype, queries);
         kernels->cached_scores(&alone);
         for (int i = 0; i < call->like; i++)
             assert_memory_equal(alone.scores + i * ATTN_SCORE_STRIDE,
@@ -112,7 +113,7 @@ void check_cached_scores(void **state)
                 plain[row * padded + d] = 0;
         float *queries = fenced((size_t)(ROWS_MOST * padded) * sizeof *queries);
         const int like = (int)random_between(&random, 1, rows);
-        kernels->cached_queries(plain, rows, like, padded, queries);
+        kernels->cached_queries(plain, rows, like, padded, s.rows.dtype, queries);
         struct attn_cached_scores_call call = {
             .keys = s.rows,
             .queries = queries,

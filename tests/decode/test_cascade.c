@@ -193,8 +193,8 @@ static int watch_tasks(void *context, int64_t count, attn_task task, void *argum
     return 0;
 }
 
-/* Six sequences of one kv head (tasks take several of them together) and `keys` keys, the first `shared` of them in the same pages for the first four: tasks that
- * decode. */
+/* Six sequences of one kv head (tasks take several of them together) and `keys` keys, the first `shared` of them in
+ * the same pages for the first four: tasks that decode. */
 static int tasks_that_decode(int shared, int keys)
 {
     enum { N = 6, D = 16, HKV = 1, PAGE = 32, MOST = 3000 / PAGE };
@@ -240,12 +240,13 @@ static int tasks_that_decode(int shared, int keys)
 static void one_task_works_for_all(void **state)
 {
     (void)state;
-    assert_int_equal(tasks_that_decode(0, 2500), 6 * 3);
-    assert_int_equal(tasks_that_decode(1000, 2500), 6 * 3); /* no whole chunk */
-    assert_int_equal(tasks_that_decode(1024, 2500), 3 + 6 * 2);
-    assert_int_equal(tasks_that_decode(2048, 2500), 3 + 3 + 6);
-    assert_int_equal(tasks_that_decode(2500, 2500), 3 + 3 + 6); /* the rest is none */
-    assert_int_equal(tasks_that_decode(1024, 1024), 3);         /* finished at once */
+    const int chunk = 512;
+    assert_int_equal(tasks_that_decode(0, 2500), 6 * 5);
+    assert_int_equal(tasks_that_decode(chunk - 24, 2500), 6 * 5); /* no whole chunk */
+    assert_int_equal(tasks_that_decode(chunk, 2500), 3 + 6 * 4);
+    assert_int_equal(tasks_that_decode(2 * chunk, 2500), 3 * 2 + 6 * 3);
+    assert_int_equal(tasks_that_decode(2500, 2500), 3 * 4 + 6); /* the rest is no whole chunk */
+    assert_int_equal(tasks_that_decode(chunk, chunk), 3);       /* finished at once */
 }
 
 /* ---- the same bits ---- */

@@ -1,12 +1,19 @@
 /* Scores of a few rows against keys of a cache: the rows are those of all heads that read the kv head.
  *
- * One or two rows: a vector holds LANES channels, and the partial sums of LANES keys are folded into one
- * vector of scores. More: quads, as in_place_body.h has them. Rows of several sequences go the way that those
+ * One or two rows, four where elements have to be widened, and up to eight where there are 32 registers: a vector holds
+ * LANES channels, and the partial sums of LANES keys are folded into one vector of scores. More: quads, as
+ * in_place_body.h has them. Rows of several sequences go the way that those
  * of one of them would (call->like). A key's sum is the same whatever stands beside it; keys that fill up a
  * last step are the last key again. */
 #include "kernels/cached/rows_body.h"
 
-enum { PLAIN_ROWS = LANES == 16 ? 8 : 2 }; /* up to so many whole vectors of a key meet */
+/* Whether `like` rows meet whole vectors of a key. */
+INLINE bool rows_are_plain(int like, attn_dtype dtype)
+{
+    if (LANES == 16)
+        return like <= 8;
+    return like <= (LANES == 8 && dtype != ATTN_F32 ? 4 : 2);
+}
 
 #if ATTN_VECTOR_BYTES == 64
 #define QUADS_OF(a, b, i)                                                                          \
@@ -131,6 +138,60 @@ INLINE void four_by_four(const float *queries, const void *const *key_at, int co
 }
 #endif
 
+#if ATTN_VECTOR_BYTES == 32
+#define LANES_OF __builtin_shufflevector
+
+/* The halves of v to two rows. */
+INLINE void store_halves(vf v, float *scores, float *second)
+{
+    v4_store(scores, LANES_OF(v, v, 0, 1, 2, 3));
+    v4_store(second, LANES_OF(v, v, 4, 5, 6, 7));
+}
+
+/* Four rows by two keys: lane 2 i + k = row i, key k. An element is widened once. */
+INLINE vf row_tile(const float *queries, const void *const key_at[2], int64_t size,
+                   const attn_dtype dtype)
+{
+    vf sums[LANES];
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES; i++)
+        sums[i] = (vf){0};
+    for (int64_t t = 0; t < size; t += LANES) {
+        const vf first = cached_vector(key_at[0], t, dtype);
+        const vf second = cached_vector(key_at[1], t, dtype);
+#pragma GCC unroll 4
+        for (int row = 0; row < 4; row++) {
+            const vf q = vf_load(queries + row * size + t);
+            sums[2 * row] = q * first + sums[2 * row];
+            sums[2 * row + 1] = q * second + sums[2 * row + 1];
+        }
+    }
+    return fold_lanes(sums);
+}
+
+/* Four keys by four rows. */
+INLINE void four_rows(const float *queries, const void *const key_at[4], int64_t size,
+                      float *scores, const attn_dtype dtype)
+{
+    const vf a = row_tile(queries, key_at, size, dtype);
+    const vf b = row_tile(queries, key_at + 2, size, dtype);
+    float *next = scores + ATTN_SCORE_STRIDE;
+    store_halves(LANES_OF(a, b, 0, 1, 8, 9, 4, 5, 12, 13), scores, scores + 2 * ATTN_SCORE_STRIDE);
+    store_halves(LANES_OF(a, b, 2, 3, 10, 11, 6, 7, 14, 15), next, next + 2 * ATTN_SCORE_STRIDE);
+}
+
+INLINE void row_tiles(const struct attn_cached_scores_call *call, const void *const *keys,
+                      int count, int64_t size, float *scores, const attn_dtype dtype)
+{
+    const void *key_at[4];
+    for (int k = 0; k < 4; k++)
+        key_at[k] = keys[k < count ? k : count - 1];
+    for (int row = 0; row < call->rows; row += 4)
+        four_rows(call->queries + row * size, key_at, size,
+                  scores + (int64_t)row * ATTN_SCORE_STRIDE, dtype);
+}
+#endif
+
 INLINE void quad_keys(const struct attn_cached_scores_call *call, const void *const *keys,
                       int count, int64_t size, float *scores, const attn_dtype dtype)
 {
@@ -142,7 +203,8 @@ INLINE void quad_keys(const struct attn_cached_scores_call *call, const void *co
     quad_tiles(&in_place, key_at, scores, dtype);
 }
 
-/* `step` keys at a time, widened first where `wide` says so. */
+/* `step` keys at a time, widened first where `wide` says so. `rows` 1, 2: one or two whole rows at a time; 4: by
+ * fours; 0: quads. */
 INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const int step,
                              const int rows, const bool wide, const attn_dtype dtype)
 {
@@ -153,7 +215,7 @@ INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const i
         const int count = keys->count - key < step ? keys->count - key : step;
         const void *widened[LANES > (int)IN_PLACE_KEYS ? LANES : (int)IN_PLACE_KEYS];
         const void *const *at = keys->at + key;
-        if (rows == 0 && !wide)
+        if ((rows == 0 || (rows == 4 && LANES == 8)) && !wide)
             touch_rows(keys, key, count);
         else if (broken)
             fetch_breaks(keys, key, count);
@@ -169,6 +231,9 @@ INLINE void cached_scores_as(const struct attn_cached_scores_call *call, const i
         for (int row = 4; rows == 4 && row < call->rows; row += 4)
             four_by_four(call->queries + row * size, at, count, size,
                          call->scores + (int64_t)row * ATTN_SCORE_STRIDE + key, false, dtype);
+#elif ATTN_VECTOR_BYTES == 32
+        if (rows == 4)
+            row_tiles(call, at, count, size, call->scores + key, dtype);
 #endif
         if ((rows == 1 || rows == 2) && size == 128) /* the query stays in registers */
             plain_rows(call, at, count, 128, key, rows, dtype);
@@ -199,8 +264,10 @@ static void cached_scores(const struct attn_cached_scores_call *call)
         plain_scores(call, LANES, 1);
     else if (call->like <= 2)
         plain_scores(call, LANES, 2);
-    else if (call->like <= PLAIN_ROWS)
+    else if (rows_are_plain(call->like, call->keys.dtype) && (LANES == 16 || call->rows <= 4))
         plain_scores(call, 4, 4);
+    else if (rows_are_plain(call->like, call->keys.dtype)) /* widened once for all */
+        cached_scores_as(call, 4, 4, true, ATTN_F32);
     else if (call->keys.dtype == ATTN_F32 && rows_are_whole(&call->keys))
         cached_scores_as(call, IN_PLACE_KEYS, 0, false, ATTN_F32);
     else
@@ -211,9 +278,10 @@ static void cached_scores(const struct attn_cached_scores_call *call)
 }
 
 /* Rows of whole vectors as cached_scores takes them; whole tiles of them. */
-static void cached_queries(const float *rows, int count, int like, int64_t size, float *to)
+static void cached_queries(const float *rows, int count, int like, int64_t size, attn_dtype dtype,
+                           float *to)
 {
-    if (like <= PLAIN_ROWS) {
+    if (rows_are_plain(like, dtype)) {
         const int whole = like <= 2 ? count : (count + 3) / 4 * 4;
         for (int64_t t = 0; t < whole * size; t += LANES)
             vf_store(to + t, t < count * size ? vf_load(rows + t) : (vf){0});

@@ -9,7 +9,7 @@
 enum {
     STEP_BYTES = 16384,
     /* more rows than that would widen an element again and again: it is widened once, into the first-level cache */
-    WIDEN_ROWS = LANES == 16 ? ATTN_CACHED_ROWS : 2,
+    WIDEN_ROWS = LANES == 16 ? (int)ATTN_CACHED_ROWS : 2,
 };
 
 struct values_step {
@@ -32,12 +32,22 @@ INLINE void cached_tile(const struct values_step *step, int64_t channel, const i
 #pragma GCC unroll 8
         for (int w = 0; w < width; w++)
             c[i][w] = vf_load(output + i * step->stride + w * LANES);
+    const int64_t begin = channel * attn_dtype_size(dtype);
     for (int j = 0; j < step->count; j++) {
-        const char *value = step->values[j];
+        const char *value = (const char *)step->values[j] + begin;
+        /* GCC 12 would keep an address for each vector, in memory */
+        __asm__("" : "+r"(value));
+        if (rows == 1) { /* no register for what is used once */
+            const vf weight = vf_set(weights[j]);
+#pragma GCC unroll 8
+            for (int w = 0; w < width; w++)
+                c[0][w] = weight * cached_vector(value, w * LANES, dtype) + c[0][w];
+            continue;
+        }
         vf v[8];
 #pragma GCC unroll 8
         for (int w = 0; w < width; w++)
-            v[w] = cached_vector(value, channel + w * LANES, dtype);
+            v[w] = cached_vector(value, w * LANES, dtype);
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             vf weight = vf_set(weights[(int64_t)i * ATTN_SCORE_STRIDE + j]);
@@ -102,6 +112,7 @@ INLINE void cached_values_as(const struct attn_cached_values_call *call, const b
     const bool in_order = call->rows <= 2 && !wide;
     const int most = fit < 4 ? 4 : fit > ATTN_CACHED_WIDE ? ATTN_CACHED_WIDE : (int)fit;
     const bool broken = rows_break(values);
+    const bool fours = LANES == 8 && dtype != ATTN_F32; /* at once: no element is widened twice */
     const int each = !in_order ? most : broken ? ATTN_CACHED_WIDE : values->count;
     for (int first = 0; first < values->count; first += each) {
         const int count = values->count - first < each ? values->count - first : each;
@@ -122,7 +133,10 @@ INLINE void cached_values_as(const struct attn_cached_values_call *call, const b
                 widened[j] = call->wide + j * size;
             step.values = widened;
         }
-        cached_step(step, call->rows, wide, dtype);
+        if (fours && call->rows == 4)
+            cached_channels(&step, 4, 2, dtype);
+        else
+            cached_step(step, call->rows, wide, dtype);
     }
 }
 
@@ -130,7 +144,8 @@ static void cached_values(const struct attn_cached_values_call *call)
 {
     if (call->values.dtype == ATTN_F32 && rows_are_whole(&call->values))
         cached_values_as(call, false, ATTN_F32);
-    else if (call->rows > WIDEN_ROWS || !rows_are_whole(&call->values))
+    else if ((call->rows > WIDEN_ROWS && (LANES != 8 || call->rows != 4)) ||
+             !rows_are_whole(&call->values))
         cached_values_as(call, true, ATTN_F32);
     else if (call->values.dtype == ATTN_BF16)
         cached_values_as(call, false, ATTN_BF16);

@@ -69,6 +69,19 @@ INLINE vu vu_load_half(const void *from)
 #endif
 }
 
+/* LANES halves in the upper halves of lanes. */
+INLINE vf vf_load_bf16(const void *from)
+{
+#if ATTN_VECTOR_BYTES == 32 &&                                                                     \
+    defined(__AVX2__) /* one shuffle of two copies: widening takes two steps */
+    const __m256i top = _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7, -1,
+                                         -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
+    return (vf)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(from)), top);
+#else
+    return (vf)(vu_load_half(from) << 16);
+#endif
+}
+
 /* Elements i .. i + LANES - 1. */
 INLINE vf vf_load_as(const void *from, int64_t i, const attn_dtype dtype)
 {
@@ -76,7 +89,7 @@ INLINE vf vf_load_as(const void *from, int64_t i, const attn_dtype dtype)
     if (dtype == ATTN_F32)
         return vf_load(at);
     if (dtype == ATTN_BF16)
-        return (vf)(vu_load_half(at) << 16);
+        return vf_load_bf16(at);
 #if ATTN_VECTOR_BYTES == 64 && defined(__AVX512F__)
     return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(at));
 #elif ATTN_VECTOR_BYTES == 32 && defined(__F16C__)
