@@ -172,6 +172,11 @@ static bool read_rotary(const json_t *config, struct settings *out, struct failu
         (config_states(scaling, "rope_theta") &&
          !scaling_number(scaling, "rope_theta", 1, 1e12, &out->rotary_base, f)))
         return false;
+    if (config_states(scaling, "rope_theta") && config_states(config, "rope_theta") &&
+        json_number_value(json_object_get(config, "rope_theta")) != out->rotary_base)
+        return fail(f, "config.json: rope_theta is %g, and another in %s, %g",
+                    json_number_value(json_object_get(config, "rope_theta")), key,
+                    out->rotary_base);
     const json_t *type = json_object_get(scaling, "rope_type");
     if (type == NULL)
         type = json_object_get(scaling, "type");
