@@ -191,7 +191,7 @@ static void settings(void **state)
         {"gpt2", "{\"add_cross_attention\": true}", "add_cross_attention is true; it may be false"},
         {"gpt2", "{\"n_embd\": null}", "config.json: n_embd must be an integer"},
         {"gpt2", "{\"n_inner\": 40}",
-         "'transformer.h.0.mlp.c_fc.weight' has 64 x 16 values (inputs "},
+         "'transformer.h.0.mlp.c_fc.weight' has 64 x 16 values (outputs "},
         {"gpt2", "{\"n_head\": 3}", "the width 16 is no multiple of the 3 heads"},
         {"gpt2", "{\"tie_word_embeddings\": false}", "tensor 'lm_head.weight' is missing"},
         {"gpt2", "{\"layer_norm_epsilon\": null}", "layer_norm_epsilon must be a number"},
@@ -266,28 +266,34 @@ static void words(void **state)
     static const struct {
         const char *name, *changes;
         bool same;
+        const char *than; /* these changes; NULL: none */
     } cases[] = {
-        {"llama3", "{\"head_dim\": 6}", true},
-        {"llama3", "{\"num_key_value_heads\": 2, \"tie_word_embeddings\": null}", true},
-        {"llama3", "{\"tie_word_embeddings\": true}", true}, /* the file has an output of its own */
+        {"qwen2", "{\"layer_types\": null, \"max_window_layers\": null}", true,
+         "{\"layer_types\": null, \"use_sliding_window\": false}"},
+        {"llama3", "{\"head_dim\": 6}", true, NULL},
+        {"llama3", "{\"num_key_value_heads\": 2, \"tie_word_embeddings\": null}", true, NULL},
+        {"llama3", "{\"tie_word_embeddings\": true}", true,
+         NULL}, /* the file has an output of its own */
         {"llama3", "{\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500}}",
-         false},
+         false, NULL},
         {"smollm2",
          "{\"rope_theta\": null, \"rope_scaling\": {\"rope_type\": \"linear\", "
          "\"factor\": 3, \"rope_theta\": 1e5}}",
-         true},
-        {"smollm2", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}", false},
-        {"smollm2", "{\"rope_theta\": 1e4}", false},
-        {"qwen2", "{\"layer_types\": null}", true}, /* max_window_layers says it too */
-        {"qwen2", "{\"layer_types\": null, \"max_window_layers\": 0}", false},
-        {"qwen2", "{\"layer_types\": null, \"max_window_layers\": null}", false},
-        {"qwen2", "{\"sliding_window\": 23}", false},
-        {"gpt2", "{\"n_inner\": 64, \"activation_function\": \"gelu_pytorch_tanh\"}", true},
-        {"gpt2", "{\"layer_norm_epsilon\": 0.1}", false},
+         true, NULL},
+        {"smollm2", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}", false, NULL},
+        {"smollm2", "{\"rope_theta\": 1e4}", false, NULL},
+        {"qwen2", "{\"layer_types\": null}", true, NULL}, /* max_window_layers says it too */
+        {"qwen2", "{\"layer_types\": null, \"max_window_layers\": 0}", false, NULL},
+        {"qwen2", "{\"layer_types\": null, \"max_window_layers\": null}", false, NULL},
+        {"qwen2", "{\"sliding_window\": 23}", false, NULL},
+        {"gpt2", "{\"n_inner\": 64, \"activation_function\": \"gelu_pytorch_tanh\"}", true, NULL},
+        {"gpt2", "{\"layer_norm_epsilon\": 0.1}", false, NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         float plain[TOKENS], changed[TOKENS];
         struct folder folder = copy_of(cases[i].name);
+        if (cases[i].than != NULL)
+            change(&folder, "config.json", cases[i].than);
         run_folder(&folder, plain);
         folder = copy_of(cases[i].name);
         change(&folder, "config.json", cases[i].changes);

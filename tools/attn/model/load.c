@@ -78,23 +78,28 @@ static struct shape layer_part_shape(enum layer_part part, const struct settings
     }
 }
 
-static bool check_shape(const struct file_tensor *t, int64_t inputs, int64_t outputs,
-                        struct failure *f)
+/* `sides`: what the contiguous dimension and the others are. rows -1: any number from 1. */
+static bool check_sides(const struct file_tensor *t, int64_t contiguous, int64_t rows,
+                        const char *sides, struct failure *f)
 {
     char name[TEXT_QUOTED];
     text_quote((struct text){t->name, strlen(t->name)}, name);
-    if (outputs < 0)
-        outputs = t->rows;
-    if (t->dims[0] != inputs || t->rows != outputs || outputs < 1)
-        return fail(f,
-                    "tensor %s has %lld x %lld values (inputs x outputs); it must have %lld x "
-                    "%lld",
-                    name, (long long)t->dims[0], (long long)t->rows, (long long)inputs,
-                    (long long)(outputs < 1 ? 1 : outputs));
+    if (rows < 0)
+        rows = t->rows;
+    if (t->dims[0] != contiguous || t->rows != rows || rows < 1)
+        return fail(f, "tensor %s has %lld x %lld values (%s); it must have %lld x %lld", name,
+                    (long long)t->dims[0], (long long)t->rows, sides, (long long)contiguous,
+                    (long long)(rows < 1 ? 1 : rows));
     int64_t most = INT32_MAX / 2; /* what one row can be unpacked to, and token ids can count */
-    return (inputs <= most && outputs <= most) ||
+    return (contiguous <= most && rows <= most) ||
            fail(f, "tensor %s has %lld x %lld values; neither may be more than %lld", name,
-                (long long)inputs, (long long)outputs, (long long)most);
+                (long long)contiguous, (long long)rows, (long long)most);
+}
+
+static bool check_shape(const struct file_tensor *t, int64_t inputs, int64_t outputs,
+                        struct failure *f)
+{
+    return check_sides(t, inputs, outputs, "inputs x outputs", f);
 }
 
 /* A small tensor as floats on the heap. The file has been shown to hold it. */
@@ -125,23 +130,35 @@ static struct file_tensor slice_rows(const struct file_tensor *t, int64_t first,
     return slice;
 }
 
-/* Columns [first, first + columns) of t, [rows, ...], as rows: [columns, rows] of the same type on the heap.
- * In blocks, so that both sides stay in a cache. */
+/* to[c][r] = from[r][c], values of `each` bytes, a constant where it is inlined. In blocks, so that both sides
+ * stay in a cache. */
+__attribute__((always_inline)) static inline void turn_values(const unsigned char *from,
+                                                              size_t from_row, unsigned char *to,
+                                                              size_t to_row, int64_t rows,
+                                                              int64_t columns, size_t each)
+{
+    enum { BLOCK = 32 };
+    for (int64_t r0 = 0; r0 < rows; r0 += BLOCK)
+        for (int64_t c0 = 0; c0 < columns; c0 += BLOCK)
+            for (int64_t c = c0; c < columns && c < c0 + BLOCK; c++)
+                for (int64_t r = r0; r < rows && r < r0 + BLOCK; r++)
+                    memcpy(to + (size_t)c * to_row + (size_t)r * each,
+                           from + (size_t)r * from_row + (size_t)c * each, each);
+}
+
+/* Columns [first, first + columns) of t, [rows, ...], as rows: [columns, rows] of the same type on the heap. */
 static bool turn_columns(const struct file_tensor *t, int64_t first, int64_t columns,
                          struct weight *weight, struct failure *f)
 {
-    enum { BLOCK = 32 };
     size_t each = t->type == TENSOR_F32 ? 4 : 2, row_bytes = (size_t)t->rows * each;
     unsigned char *turned = malloc((size_t)columns * row_bytes);
     if (turned == NULL)
         return fail(f, "out of memory for tensor '%s'", t->name);
     const unsigned char *data = (const unsigned char *)t->data + (size_t)first * each;
-    for (int64_t r0 = 0; r0 < t->rows; r0 += BLOCK)
-        for (int64_t c0 = 0; c0 < columns; c0 += BLOCK)
-            for (int64_t c = c0; c < columns && c < c0 + BLOCK; c++)
-                for (int64_t r = r0; r < t->rows && r < r0 + BLOCK; r++)
-                    memcpy(turned + (size_t)c * row_bytes + (size_t)r * each,
-                           data + (size_t)r * t->row_bytes + (size_t)c * each, each);
+    if (each == 4)
+        turn_values(data, t->row_bytes, turned, row_bytes, t->rows, columns, 4);
+    else
+        turn_values(data, t->row_bytes, turned, row_bytes, t->rows, columns, 2);
     weight->turned = turned;
     weight->slice = *t;
     weight->slice.data = turned;
@@ -168,7 +185,7 @@ static bool load_matrix(const struct file_tensor *tensor, const struct file_tens
 {
     bool stacked = shape.stacked > 0, in_part = stacked || shape.inputs_first;
     int64_t outputs = stacked ? shape.stacked : shape.outputs;
-    if (!(shape.inputs_first ? check_shape(tensor, outputs, shape.inputs, f)
+    if (!(shape.inputs_first ? check_sides(tensor, outputs, shape.inputs, "outputs x inputs", f)
                              : check_shape(tensor, shape.inputs, outputs, f)))
         return false;
     if (in_part) {
