@@ -47,6 +47,7 @@ def gguf_files():
     yield "version 99", g.tiny_model(version=99)
     yield "cut in the header", whole[:100]
     yield "cut in the list of tensors", whole[:whole.index(b"blk.1.attn_k.weight") + 10]
+    yield "cut in the vocabulary", whole[:whole.index(b"tokenizer.ggml.tokens") + 60]
     yield "cut in the weights", whole[:-1000]
     yield "2^62 tensors", g.tiny_model(tensor_count=1 << 62)
     yield "-1 tensors", g.tiny_model(tensor_count=-1)
@@ -146,6 +147,14 @@ def safetensors_folders():
     yield "a tensor is missing", {"config.json": CONFIG, "model.safetensors": good}
     yield "a config.json that is no JSON", {"config.json": b"{", "model.safetensors": good}
     yield "a config.json nested 100000 deep", {"config.json": b"[" * 100000, "model.safetensors": good}
+    index = "model.safetensors.index.json"
+    yield "a shard outside the folder", {"config.json": CONFIG, index: b'{"weight_map": {"a": "../x.safetensors"}}'}
+    yield "a shard that is missing", {"config.json": CONFIG, index: b'{"weight_map": {"a": "x.safetensors"}}'}
+    yield "a shard without its tensor", {
+        "config.json": CONFIG, index: b'{"weight_map": {"b": "x.safetensors"}}', "x.safetensors": good}
+    yield "a rotary scaling of an unknown kind", {"model.safetensors": good, "config.json": json.dumps(
+        {**json.loads(CONFIG), "model_type": "llama", "rms_norm_eps": 1e-5, "hidden_act": "silu",
+         "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}).encode()}
     yield "an unknown architecture", {
         "config.json": b'{"model_type": "abacus", "architectures": ["Abacus"]}', "model.safetensors": good}
 
@@ -167,6 +176,8 @@ def texts():
 def options():
     yield ["--tokens", "0"], 2
     yield ["--tokens", "many"], 2
+    yield ["--tokens", "1.5"], 2
+    yield ["--tokens", "99999999999"], 2
     yield ["--threads", "-1"], 2
     yield ["--tokens", "-1"], 2
     yield ["--layers", "9"], 1

@@ -76,11 +76,12 @@ class Line(unittest.TestCase):
         self.fails(2, "info", "one", "two")
         self.fails(2, "bench", "one", "two")
         self.fails(2, "bench", "no_such_case")
-        self.fails(2, "bench", "--threads", "many")
-        self.fails(2, "bench", "--threads", "-1")
-        self.fails(2, "bench", "--threads", "1025")
-        self.fails(2, "bench", "--seconds", "-1")
-        self.fails(2, "bench", "--seconds", "nan")
+        for value in ("many", "-1", "1025", "1.5", ""):
+            self.assertIn(f"--threads is '{value}'; it may be a whole number from 0 to 1024; 0 is all cores",
+                          self.fails(2, "bench", "--threads", value))
+        for value in ("-1", "nan", "1s"):
+            self.assertIn(f"--seconds is '{value}'; it may be a number from 0 to 3600",
+                          self.fails(2, "bench", "--seconds", value))
 
     def test_help_of_each_command(self):
         for command in ("info", "bench"):

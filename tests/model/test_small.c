@@ -1,5 +1,5 @@
 /* Small random models of every architecture with byte-level BPE, against transformers in double precision:
- * golden/make_small.py made both. The ids of the prompt, -ln p of each of its tokens, logits along the way,
+ * golden/make_small.py made those in GGUF files, golden/make_folders.py those that transformers saved itself. The ids of the prompt, -ln p of each of its tokens, logits along the way,
  * and tokens written greedily must be the same, in one pass and token by token.
  *
  * Tolerance: logits are of size 1 to 10. transformers makes its angles in f32, up to 210 radians each
@@ -39,17 +39,18 @@ static double number_at(const json_t *array, int64_t i)
     return json_number_value(json_array_get(array, (size_t)i));
 }
 
-static struct small open_small(const char *name)
+/* golden/<name>.json, and the model golden/<name><ending>. */
+static struct small open_small(const char *name, const char *ending)
 {
     struct small s = {0};
     char path[512];
     json_error_t error;
     struct failure f = {""};
-    snprintf(path, sizeof path, "%s/tests/model/golden/small-%s.json", ATTN_SOURCE_DIR, name);
+    snprintf(path, sizeof path, "%s/tests/model/golden/%s.json", ATTN_SOURCE_DIR, name);
     s.golden = json_load_file(path, 0, &error);
     if (s.golden == NULL)
         fail_msg("%s: %s", path, error.text);
-    snprintf(path, sizeof path, "%s/tests/model/golden/small-%s.gguf", ATTN_SOURCE_DIR, name);
+    snprintf(path, sizeof path, "%s/tests/model/golden/%s%s", ATTN_SOURCE_DIR, name, ending);
     if (!model_open(&s.model, path, &f) || !model_tokenizer(s.model, &s.tokenizer, &f))
         fail_msg("%s", f.message);
     s.vocabulary = model_describe(s.model)->vocabulary;
@@ -165,13 +166,13 @@ static double check_session(const struct small *s)
     return off <= worst ? worst : off;
 }
 
-static void check(const char *name, const char *architecture)
+static void check(const char *name, const char *ending, const char *architecture)
 {
-    struct small s = open_small(name);
+    struct small s = open_small(name, ending);
     assert_string_equal(model_describe(s.model)->architecture, architecture);
     check_ids(&s);
     double nll = check_pass(&s), logits = check_session(&s);
-    print_message("%s: -ln p off by at most %.1e, logits by %.1e\n", name, nll, logits);
+    print_message("%s%s: -ln p off by at most %.1e, logits by %.1e\n", name, ending, nll, logits);
     assert_true(nll <= TOLERANCE);
     assert_true(logits <= TOLERANCE);
     close_small(&s);
@@ -180,37 +181,71 @@ static void check(const char *name, const char *architecture)
 static void llama3(void **state)
 {
     (void)state;
-    check("llama3", "llama");
+    check("small-llama3", ".gguf", "llama");
 }
 
 static void smollm2(void **state)
 {
     (void)state;
-    check("smollm2", "llama");
+    check("small-smollm2", ".gguf", "llama");
 }
 
 static void qwen2(void **state)
 {
     (void)state;
-    check("qwen2", "qwen2");
+    check("small-qwen2", ".gguf", "qwen2");
 }
 
 static void qwen3(void **state)
 {
     (void)state;
-    check("qwen3", "qwen3");
+    check("small-qwen3", ".gguf", "qwen3");
 }
 
 static void gpt2(void **state)
 {
     (void)state;
-    check("gpt2", "gpt2");
+    check("small-gpt2", ".gguf", "gpt2");
+}
+
+static void llama3_folder(void **state)
+{
+    (void)state;
+    check("folder-llama3", "", "llama");
+}
+
+static void smollm2_folder(void **state)
+{
+    (void)state;
+    check("folder-smollm2", "", "llama");
+}
+
+static void qwen2_folder(void **state)
+{
+    (void)state;
+    check("folder-qwen2", "", "qwen2");
+}
+
+static void qwen3_folder(void **state)
+{
+    (void)state;
+    check("folder-qwen3", "", "qwen3");
+}
+
+static void gpt2_folder(void **state)
+{
+    (void)state;
+    check("folder-gpt2", "", "gpt2");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(llama3), cmocka_unit_test(smollm2),
-                                       cmocka_unit_test(qwen2), cmocka_unit_test(qwen3),
-                                       cmocka_unit_test(gpt2)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(llama3),         cmocka_unit_test(smollm2),
+        cmocka_unit_test(qwen2),          cmocka_unit_test(qwen3),
+        cmocka_unit_test(gpt2),           cmocka_unit_test(llama3_folder),
+        cmocka_unit_test(smollm2_folder), cmocka_unit_test(qwen2_folder),
+        cmocka_unit_test(qwen3_folder),   cmocka_unit_test(gpt2_folder),
+    };
     return cmocka_run_group_tests_name("model_small", tests, NULL, NULL);
 }

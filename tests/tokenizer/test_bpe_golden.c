@@ -158,7 +158,7 @@ static void small(const char *cut, int column)
     /* The same vocabulary from the tokenizer.json it was made of. */
     struct failure f = {""};
     snprintf(path, sizeof path, "%s/tests/tokenizer/golden/bpe-%s.json", ATTN_SOURCE_DIR, cut);
-    if (!tokenizer_from_json_file(&t, path, &f))
+    if (!tokenizer_from_json_file(&t, path, 0, &f))
         fail_msg("%s", f.message);
     assert_non_null(strstr(tokenizer_kind_name(t), cut));
     compare(t, true, column + 1);

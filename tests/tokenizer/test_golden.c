@@ -164,7 +164,7 @@ static void minilm(void **state)
         skip();
     struct failure f = {""};
     struct tokenizer *t;
-    if (!tokenizer_from_json_file(&t, path, &f))
+    if (!tokenizer_from_json_file(&t, path, 0, &f))
         fail_msg("%s", f.message);
     assert_int_equal(tokenizer_size(t), 30522);
     compare(t, false, 2, false);

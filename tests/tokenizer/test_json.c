@@ -230,7 +230,7 @@ static void deep_and_missing(void **state)
     assert_non_null(strstr(f.message, "not JSON"));
     free(json);
     f = (struct failure){""};
-    assert_false(tokenizer_from_json_file(&t, "/nowhere/tokenizer.json", &f));
+    assert_false(tokenizer_from_json_file(&t, "/nowhere/tokenizer.json", 0, &f));
     assert_non_null(strstr(f.message, "/nowhere/tokenizer.json"));
 }
 

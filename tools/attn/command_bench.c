@@ -19,8 +19,9 @@ static const char notes[] =
 
 struct bench_options {
     const char *pattern;
-    const char *json; /* NULL = none, "-" = standard output */
-    int threads;      /* 0 = all cores */
+    const char *json;                    /* NULL = none, "-" = standard output */
+    char *given_threads, *given_seconds; /* as texts; NULL: not given */
+    long long threads;                   /* 0 = all cores */
     double seconds;
     bool list;
 };
@@ -36,19 +37,18 @@ static int read_arguments(poptContext context, const char *command, struct bench
                                  argument, options->pattern);
         options->pattern = argument;
     }
-    if (options->threads < 0 || options->threads > 1024)
-        return command_usage(command, "--threads is %d, but may be 1 to 1024, or 0 for all cores",
-                             options->threads);
-    if (!(options->seconds >= 0 && options->seconds <= 3600))
-        return command_usage(command, "--seconds is %g, but may be 0 to 3600", options->seconds);
-    return STATUS_OK;
+    bool good =
+        command_whole(command, "--threads", options->given_threads, 0, 1024, "; 0 is all cores",
+                      &options->threads) &&
+        command_real(command, "--seconds", options->given_seconds, 0, 3600, "", &options->seconds);
+    return good ? STATUS_OK : STATUS_USAGE;
 }
 
 static bool read_executor(const struct bench_options *options, attn_executor **own,
                           struct failure *f)
 {
     attn_error error;
-    return attn_executor_create(own, options->threads, &error) == ATTN_OK ||
+    return attn_executor_create(own, (int)options->threads, &error) == ATTN_OK ||
            fail(f, "%s", error.message);
 }
 
@@ -178,8 +178,9 @@ int command_bench(int argc, const char **argv)
     const struct poptOption table[] = {
         {"json", 0, POPT_ARG_STRING | POPT_ARGFLAG_OPTIONAL, NULL, OPTION_JSON,
          "write JSON to FILE, or to standard output", "FILE|-"},
-        {"threads", 't', POPT_ARG_INT, &options.threads, 0, "threads (default: all cores)", "N"},
-        {"seconds", 's', POPT_ARG_DOUBLE, &options.seconds, 0,
+        {"threads", 't', POPT_ARG_STRING, &options.given_threads, 0, "threads (default: all cores)",
+         "N"},
+        {"seconds", 's', POPT_ARG_STRING, &options.given_seconds, 0,
          "time for each case (default: 1; five rounds at least)", "S"},
         {"list", 'l', POPT_ARG_NONE, &list, 0, "list the cases and measure nothing", NULL},
         COMMAND_HELP_OPTION,
@@ -205,6 +206,8 @@ int command_bench(int argc, const char **argv)
                 command_failed(argv[0], &f) && interrupted ? STATUS_INTERRUPTED : STATUS_FAILED;
     }
     free(json);
+    free(options.given_threads);
+    free(options.given_seconds);
     poptFreeContext(context);
     return status;
 }

@@ -5,7 +5,8 @@
 
 static const char notes[] =
     "Without MODEL: this machine, the kernels it can run, and the libraries in use.\n"
-    "MODEL is a .gguf file, or a directory with model.safetensors and config.json.\n";
+    "MODEL is a .gguf file, or a directory with model.safetensors (or its shards) and "
+    "config.json.\n";
 
 /* Nothing is printed unless all of it can be. */
 static bool print_json(json_t *json, struct failure *f)

@@ -195,20 +195,20 @@ def write(path, model, kind, hf, cut):
 
 # ---- what transformers says ----
 
-def golden(model, hf):
+def golden(model, hf, length=WRITTEN, kinds=12):
     ids = hf.encode(PROMPT).ids
     model = model.double()
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0]
         nll = -torch.log_softmax(logits, -1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
         written, gap = list(ids), math.inf
-        for _ in range(WRITTEN):
+        for _ in range(length):
             last = model(torch.tensor([written]), use_cache=False).logits[0, -1]
             best = torch.topk(last, 2)
             gap = min(gap, (best.values[0] - best.values[1]).item())
             written.append(best.indices[0].item())
         final = model(torch.tensor([written]), use_cache=False).logits[0, -1]
-    assert gap > 1e-2 and len(set(written[len(ids):])) >= 12
+    assert gap > 1e-2 and len(set(written[len(ids):])) >= kinds
     positions = [0, len(ids) // 2, len(ids) - 1]
     return {"prompt": PROMPT, "ids": ids, "nll": [round(v, 7) for v in nll.tolist()], "positions": positions,
             "logits": [[round(v, 6) for v in logits[p].tolist()] for p in positions], "greedy": written[len(ids):],
@@ -234,4 +234,5 @@ def main():
             len(facts["ids"]), facts["gap"], sum(facts["nll"]) / len(facts["nll"]), len(set(facts["greedy"]))))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -33,6 +33,15 @@ enum { COMMAND_OPTION_HELP = 'h', COMMAND_OPTIONS_DONE = -1 };
 enum { COMMAND_OPTIONS_STOP = -2 };
 int command_next_option(poptContext context, const char *command, const char *notes, int *status);
 
+/* The number that `text` gives an option, called `name` in the sentence that is printed as by command_usage when it
+ * is none or out of range; then false. A text of NULL, an option that was not given, leaves *out as it is.
+ * Options are read as texts and then by these, since popt's own complaint names no option and no range.
+ * `note` follows the range; "" = nothing. Whole numbers are decimal. */
+bool command_whole(const char *command, const char *name, const char *text, long long low,
+                   long long high, const char *note, long long *out);
+bool command_real(const char *command, const char *name, const char *text, double low, double high,
+                  const char *note, double *out);
+
 /* Print "<command>: <sentence> (<command> --help)" on standard error; returns STATUS_USAGE. */
 int command_usage(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -10,6 +10,7 @@
  */
 #include "gguf_internal.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ enum {
 
 struct cursor {
     const unsigned char *at;
-    size_t left;
+    size_t left, size; /* size: of the file */
 };
 
 static bool take(struct cursor *c, size_t bytes, const unsigned char **out)
@@ -71,6 +72,24 @@ static bool fail_key(const struct gguf_entry *e, const char *what, struct failur
     return fail(f, "the value of key %s %s", text_quote(e->key, quoted), what);
 }
 
+/* What is stated goes on behind the end of the file, which was cut there, or its numbers are wrong. */
+__attribute__((format(printf, 3, 4))) static bool fail_short(size_t size, struct failure *f,
+                                                             const char *format, ...)
+{
+    char where[2 * TEXT_QUOTED];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(where, sizeof where, format, list);
+    va_end(list);
+    return fail(f, "ends early, at byte %zu, %s", size, where);
+}
+
+static bool fail_value(const struct cursor *c, const struct gguf_entry *e, struct failure *f)
+{
+    char quoted[TEXT_QUOTED];
+    return fail_short(c->size, f, "in the value of key %s", text_quote(e->key, quoted));
+}
+
 static bool check_bools(const unsigned char *p, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -83,21 +102,23 @@ static bool read_array(struct cursor *c, struct gguf_entry *e, struct failure *f
 {
     uint32_t type;
     uint64_t count;
+    char quoted[TEXT_QUOTED];
     if (!take_u32(c, &type) || !take_u64(c, &count))
-        return fail_key(e, "is cut short by the end of the file", f);
+        return fail_value(c, e, f);
     if (type == GGUF_ARRAY)
         return fail_key(e, "is an array of arrays, which no model needs", f);
     size_t each = type == GGUF_STRING ? sizeof(uint64_t) : gguf_type_bytes(type);
     if (each == 0)
         return fail_key(e, "is an array of an unknown type", f);
     if (count > c->left / each)
-        return fail_key(e, "is an array of more elements than the file could hold", f);
+        return fail_short(c->size, f, "in the value of key %s, an array of %llu elements",
+                          text_quote(e->key, quoted), (unsigned long long)count);
     const unsigned char *start = c->at;
     if (type == GGUF_STRING) {
         struct text skipped;
         for (uint64_t i = 0; i < count; i++)
             if (!take_string(c, &skipped))
-                return fail_key(e, "holds a string that goes past the end of the file", f);
+                return fail_value(c, e, f);
     } else {
         take(c, (size_t)count * each, &start);
     }
@@ -112,19 +133,19 @@ static bool read_entry(struct cursor *c, size_t index, struct gguf_entry *e, str
 {
     uint32_t type;
     if (!take_string(c, &e->key))
-        return fail(f, "the name of key %zu goes past the end of the file", index);
+        return fail_short(c->size, f, "in the name of key %zu", index);
     if (e->key.bytes == 0 || e->key.bytes > LONGEST_KEY)
         return fail(f, "the name of key %zu has %zu bytes; it may have 1 to %d", index,
                     e->key.bytes, LONGEST_KEY);
     if (!take_u32(c, &type))
-        return fail_key(e, "is cut short by the end of the file", f);
+        return fail_value(c, e, f);
     e->type = (enum gguf_type)type;
     if (type == GGUF_ARRAY)
         return read_array(c, e, f);
     if (type == GGUF_STRING) {
         struct text value;
         if (!take_string(c, &value))
-            return fail_key(e, "is a string that goes past the end of the file", f);
+            return fail_value(c, e, f);
         e->value = (const unsigned char *)value.data;
         e->bytes = value.bytes;
         return true;
@@ -133,7 +154,7 @@ static bool read_entry(struct cursor *c, size_t index, struct gguf_entry *e, str
     if (e->bytes == 0)
         return fail_key(e, "has an unknown type", f);
     if (!take(c, e->bytes, &e->value))
-        return fail_key(e, "is cut short by the end of the file", f);
+        return fail_value(c, e, f);
     if (type == GGUF_BOOL && !check_bools(e->value, 1))
         return fail_key(e, "is a bool that is neither 0 nor 1", f);
     return true;
@@ -145,12 +166,18 @@ static bool fail_tensor(const struct gguf_tensor *t, const char *what, struct fa
     return fail(f, "tensor %s %s", text_quote(t->name, quoted), what);
 }
 
+static bool fail_description(const struct cursor *c, const struct gguf_tensor *t, struct failure *f)
+{
+    char quoted[TEXT_QUOTED];
+    return fail_short(c->size, f, "in the description of tensor %s", text_quote(t->name, quoted));
+}
+
 static bool read_dims(struct cursor *c, struct gguf_tensor *t, struct failure *f)
 {
     struct file_tensor *x = &t->tensor;
     uint32_t ndim;
     if (!take_u32(c, &ndim))
-        return fail_tensor(t, "is cut short by the end of the file", f);
+        return fail_description(c, t, f);
     if (ndim > FILE_TENSOR_DIMS)
         return fail_tensor(t, "has more than 4 dimensions", f);
     x->ndim = (int)ndim;
@@ -158,7 +185,7 @@ static bool read_dims(struct cursor *c, struct gguf_tensor *t, struct failure *f
     for (int i = 0; i < FILE_TENSOR_DIMS; i++) {
         uint64_t size = 1;
         if (i < x->ndim && !take_u64(c, &size))
-            return fail_tensor(t, "is cut short by the end of the file", f);
+            return fail_description(c, t, f);
         if (size == 0)
             return fail_tensor(t, "has a dimension of 0", f);
         if (size > INT64_MAX || __builtin_mul_overflow(x->values, (int64_t)size, &x->values))
@@ -197,13 +224,13 @@ static bool size_tensor(struct gguf_tensor *t, struct failure *f)
 static bool read_tensor(struct cursor *c, size_t index, struct gguf_tensor *t, struct failure *f)
 {
     if (!take_string(c, &t->name))
-        return fail(f, "the name of tensor %zu goes past the end of the file", index);
+        return fail_short(c->size, f, "in the name of tensor %zu", index);
     if (t->name.bytes == 0 || memchr(t->name.data, '\0', t->name.bytes))
         return fail(f, "the name of tensor %zu is empty or holds a NUL byte", index);
     if (!read_dims(c, t, f))
         return false;
     if (!take_u32(c, &t->type_id) || !take_u64(c, &t->offset))
-        return fail_tensor(t, "is cut short by the end of the file", f);
+        return fail_description(c, t, f);
     return size_tensor(t, f);
 }
 
@@ -306,6 +333,7 @@ static bool check_overlaps(struct gguf *g, struct failure *f)
 
 static bool place_tensors(struct gguf *g, size_t header_bytes, struct failure *f)
 {
+    char quoted[TEXT_QUOTED];
     int64_t alignment;
     if (!gguf_get_integer_or(g, "general.alignment", 1, 1 << 30, DEFAULT_ALIGNMENT, &alignment, f))
         return false;
@@ -321,8 +349,10 @@ static bool place_tensors(struct gguf *g, size_t header_bytes, struct failure *f
         struct gguf_tensor *t = &g->tensors[i];
         if (t->offset & ((uint64_t)alignment - 1))
             return fail_tensor(t, "has an offset that is no multiple of general.alignment", f);
-        if (t->offset >= data_bytes || t->tensor.bytes > data_bytes - t->offset)
-            return fail_tensor(t, "goes past the end of the file", f);
+        bool begins = t->offset < data_bytes;
+        if (!begins || t->tensor.bytes > data_bytes - t->offset)
+            return fail_short(g->size, f, "%s the values of tensor %s", begins ? "in" : "before",
+                              text_quote(t->name, quoted));
         t->tensor.data = data + t->offset;
     }
     return true;
@@ -335,19 +365,19 @@ static bool read_header(struct gguf *g, struct cursor *c, struct failure *f)
     if (c->left < 4 || memcmp(c->at, "GGUF", 4) != 0)
         return fail(f, "is not a GGUF file: it does not begin with \"GGUF\"");
     if (!take(c, 4, &magic) || !take_u32(c, &g->version))
-        return fail(f, "is cut short: a GGUF header has %d bytes", HEADER_BYTES);
+        return fail_short(c->size, f, "in the header of %d bytes", HEADER_BYTES);
     if ((g->version & 0xffff) == 0 && g->version != 0)
         return fail(f, "is a big-endian GGUF file; only little-endian ones are read");
     if (g->version != 2 && g->version != 3)
         return fail(f, "is GGUF version %lu; versions 2 and 3 are read", (unsigned long)g->version);
     if (!take_u64(c, &tensors) || !take_u64(c, &entries))
-        return fail(f, "is cut short: a GGUF header has %d bytes", HEADER_BYTES);
+        return fail_short(c->size, f, "in the header of %d bytes", HEADER_BYTES);
     if (entries > c->left / LEAST_KEY_BYTES)
-        return fail(f, "claims %llu keys, more than its %zu bytes could hold",
-                    (unsigned long long)entries, g->size);
+        return fail_short(c->size, f, "and cannot hold the %llu keys that it states",
+                          (unsigned long long)entries);
     if (tensors > (c->left - entries * LEAST_KEY_BYTES) / LEAST_TENSOR_BYTES)
-        return fail(f, "claims %llu tensors, more than its %zu bytes could hold",
-                    (unsigned long long)tensors, g->size);
+        return fail_short(c->size, f, "and cannot hold the %llu tensors that it states",
+                          (unsigned long long)tensors);
     g->entry_count = (size_t)entries;
     g->tensor_count = (size_t)tensors;
     return true;
@@ -355,7 +385,7 @@ static bool read_header(struct gguf *g, struct cursor *c, struct failure *f)
 
 static bool read_all(struct gguf *g, struct failure *f)
 {
-    struct cursor c = {g->bytes, g->size};
+    struct cursor c = {g->bytes, g->size, g->size};
     return read_header(g, &c, f) && read_entries(g, &c, f) && sort_keys(g, f) &&
            read_tensors(g, &c, f) && place_tensors(g, g->size - c.left, f) &&
            check_overlaps(g, f) && sort_tensors(g, f);

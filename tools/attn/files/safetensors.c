@@ -21,8 +21,9 @@ enum {
 };
 
 struct safetensors {
-    struct mapped_file file; /* {NULL, 0} where the bytes are the caller's */
-    json_t *header;          /* owns the names */
+    struct mapped_file file;    /* {NULL, 0} where the bytes are the caller's */
+    json_t *header;             /* owns the names */
+    const unsigned char *start; /* of the file */
     const unsigned char *data;
     size_t data_bytes;
     size_t count;
@@ -103,6 +104,7 @@ static bool parse_header(struct safetensors *s, const unsigned char *bytes, size
         return fail(f, "has a header that is no valid JSON, at byte %d of it", error.position);
     if (!json_is_object(s->header))
         return fail(f, "has a header that is no JSON object");
+    s->start = bytes;
     s->data = bytes + LENGTH_BYTES + length;
     s->data_bytes = size - LENGTH_BYTES - (size_t)length;
     return true;
@@ -279,6 +281,11 @@ static const struct file_tensor *find(const struct safetensors *s, const char *n
 {
     struct file_tensor wanted = {.name = name};
     return bsearch(&wanted, s->tensors, s->count, sizeof *s->tensors, order_by_name);
+}
+
+size_t safetensors_bytes(const struct safetensors *s)
+{
+    return (size_t)(s->data - s->start) + s->data_bytes;
 }
 
 size_t safetensors_tensor_count(const struct safetensors *s)

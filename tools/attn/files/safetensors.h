@@ -24,6 +24,9 @@ bool safetensors_open_memory(struct safetensors **out, const void *bytes, size_t
 /* Close; every tensor of this handle becomes invalid. NULL is left alone. */
 void safetensors_close(struct safetensors *s);
 
+/* The size of the file, or of the bytes in memory. */
+size_t safetensors_bytes(const struct safetensors *s);
+
 /* Tensors by name in byte order. Those of types that cannot be read (I64, F64, ...) are listed too.
  */
 size_t safetensors_tensor_count(const struct safetensors *s);

@@ -15,17 +15,20 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 1024, ALL_TOKENS = INT_MIN };
+enum { MOST_THREADS = 1024, ALL_TOKENS = 0 };
 
 struct arguments {
     char *text, *layers, *head, *json, *csv, *npz, *rows;
-    int tokens; /* ALL_TOKENS or the first so many */
-    int threads, special, lossy;
+    char *given_tokens, *given_threads; /* as texts; NULL: not given */
+    long long tokens;                   /* ALL_TOKENS or the first so many */
+    long long threads;
+    int special, lossy;
     const char *model;
 };
 
 static const char notes[] =
-    "MODEL is a .gguf file, or a directory with model.safetensors, config.json and "
+    "MODEL is a .gguf file, or a directory with model.safetensors (or its shards), config.json "
+    "and\n"
     "tokenizer.json.\n"
     "FILE may be - for standard output, which then holds that report alone. Without --text a "
     "short\n"
@@ -164,7 +167,7 @@ static bool prepare(const struct arguments *a, struct inspection *in, struct mod
                     const struct tokenizer **tokenizer, const struct input *input,
                     struct measure_options *options, struct failure *f)
 {
-    struct input_options how = {a->tokens == ALL_TOKENS ? 0 : a->tokens, a->special, a->lossy};
+    struct input_options how = {a->tokens, a->special, a->lossy};
     in->model = model_describe(model);
     if (!describe_cpu(in, f) ||
         !parse_layers(a->layers, in->model->layers, &in->layer, &in->layers, f) ||
@@ -188,7 +191,7 @@ static int run(const struct arguments *a, const char *command)
     attn_error error;
     bool ok = true;
     if (a->threads > 0) {
-        ok = attn_executor_create(&own, a->threads, &error) == ATTN_OK ||
+        ok = attn_executor_create(&own, (int)a->threads, &error) == ATTN_OK ||
              fail(&f, "%s", error.message);
         options.executor = own;
     }
@@ -208,16 +211,14 @@ static int run(const struct arguments *a, const char *command)
 
 /* ---- options ---- */
 
-/* Combinations that make no sense; STATUS_OK if there is none. */
-static int check(const struct arguments *a, const char *command)
+/* Numbers, and combinations that make no sense; STATUS_OK if all is well. */
+static int check(struct arguments *a, const char *command)
 {
     struct failure f;
     int64_t layer, head, begin, end;
-    if (a->tokens != ALL_TOKENS && a->tokens < 1)
-        return command_usage(command, "--tokens is %d; it may be 1 or more", a->tokens);
-    if (a->threads < 0 || a->threads > MOST_THREADS)
-        return command_usage(command, "--threads is %d; it may be 1 to %d", a->threads,
-                             (int)MOST_THREADS);
+    if (!command_whole(command, "--tokens", a->given_tokens, 1, INT_MAX, "", &a->tokens) ||
+        !command_whole(command, "--threads", a->given_threads, 1, MOST_THREADS, "", &a->threads))
+        return STATUS_USAGE;
     if (a->npz && !a->head)
         return command_usage(command, "--npz needs --head LAYER.HEAD, whose weights it holds");
     if (a->rows && !a->head)
@@ -242,7 +243,7 @@ static int read_options(poptContext context, struct arguments *a, const char *co
         return a->model = NULL, status;
     a->model = poptGetArg(context);
     if (!a->model)
-        return command_usage(command, "which model? give a .gguf file");
+        return command_usage(command, "which model? give a .gguf file or a directory");
     const char *extra = poptGetArg(context);
     if (extra)
         status = command_usage(command, "'%s' is one argument too many", extra);
@@ -255,7 +256,8 @@ static int read_options(poptContext context, struct arguments *a, const char *co
 
 static void free_arguments(struct arguments *a)
 {
-    char *all[] = {a->text, a->layers, a->head, a->json, a->csv, a->npz, a->rows};
+    char *all[] = {a->text, a->layers, a->head,         a->json,         a->csv,
+                   a->npz,  a->rows,   a->given_tokens, a->given_threads};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
 }
@@ -265,14 +267,15 @@ int command_inspect(int argc, const char **argv)
     struct arguments a = {.tokens = ALL_TOKENS};
     struct poptOption table[] = {
         {"text", 't', POPT_ARG_STRING, &a.text, 0, "read this text", "FILE|-"},
-        {"tokens", 'n', POPT_ARG_INT, &a.tokens, 0, "read the first N tokens only", "N"},
+        {"tokens", 'n', POPT_ARG_STRING, &a.given_tokens, 0, "read the first N tokens only", "N"},
         {"layers", 'l', POPT_ARG_STRING, &a.layers, 0, "inspect these layers only", "0,5-7"},
         {"head", 0, POPT_ARG_STRING, &a.head, 0, "look at one head more closely", "LAYER.HEAD"},
         {"rows", 0, POPT_ARG_STRING, &a.rows, 0, "of that head, these rows only", "BEGIN:END"},
         {"json", 0, POPT_ARG_STRING, &a.json, 0, "write all figures as JSON", "FILE|-"},
         {"csv", 0, POPT_ARG_STRING, &a.csv, 0, "write a row per head as CSV", "FILE|-"},
         {"npz", 0, POPT_ARG_STRING, &a.npz, 0, "write that head's exact weights", "FILE"},
-        {"threads", 0, POPT_ARG_INT, &a.threads, 0, "use N threads (default: all cores)", "N"},
+        {"threads", 0, POPT_ARG_STRING, &a.given_threads, 0, "use N threads (default: all cores)",
+         "N"},
         {"special", 0, POPT_ARG_NONE, &a.special, 0,
          "read strings such as <bos> in the text as special tokens", NULL},
         {"lossy", 0, POPT_ARG_NONE, &a.lossy, 0, "replace what is not UTF-8 with U+FFFD", NULL},

@@ -21,6 +21,7 @@ const struct architecture architecture_gemma3 = {
                  .rotary_base = 1e6,
                  .rotary_base_local = 1e4,
                  .rotary_factor = 1,
+                 .rotary_factor_local = 1,
                  .causal = true},
     .norm = NORM_RMS,
     .rotary = ROTARY_HALVES,

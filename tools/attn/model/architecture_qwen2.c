@@ -4,28 +4,31 @@
 
 const struct architecture architecture_qwen2 = {
     .name = "qwen2",
+    .safetensors_prefix = "model.",
     .defaults = {.rotary_base = 1e4, .rotary_factor = 1, .causal = true},
     .norm = NORM_RMS,
     .rotary = ROTARY_HALVES,
     .activation = ACTIVATION_SILU,
     .activation_name = "silu",
+    .config_window = true,
     .predicts_tokens = true,
+    .passed_over = passed_over_frequencies,
     .part =
         {
-            [PART_EMBEDDING] = {"token_embd", NULL, 0},
-            [PART_FINAL_NORM] = {"output_norm", NULL, 0},
-            [PART_OUTPUT] = {"output", NULL, PART_OPTIONAL},
+            [PART_EMBEDDING] = {"token_embd", "embed_tokens", 0},
+            [PART_FINAL_NORM] = {"output_norm", "norm", 0},
+            [PART_OUTPUT] = {"output", "lm_head", PART_OPTIONAL},
         },
     .layer_part =
         {
-            [PART_ATTENTION_NORM] = {"blk.%d.attn_norm", NULL, 0},
-            [PART_QUERY] = {"blk.%d.attn_q", NULL, PART_HAS_BIAS},
-            [PART_KEY] = {"blk.%d.attn_k", NULL, PART_HAS_BIAS},
-            [PART_VALUE] = {"blk.%d.attn_v", NULL, PART_HAS_BIAS},
-            [PART_ATTENTION_OUTPUT] = {"blk.%d.attn_output", NULL, 0},
-            [PART_FEED_NORM] = {"blk.%d.ffn_norm", NULL, 0},
-            [PART_GATE] = {"blk.%d.ffn_gate", NULL, 0},
-            [PART_UP] = {"blk.%d.ffn_up", NULL, 0},
-            [PART_DOWN] = {"blk.%d.ffn_down", NULL, 0},
+            [PART_ATTENTION_NORM] = {"blk.%d.attn_norm", "layers.%d.input_layernorm", 0},
+            [PART_QUERY] = {"blk.%d.attn_q", "layers.%d.self_attn.q_proj", PART_HAS_BIAS},
+            [PART_KEY] = {"blk.%d.attn_k", "layers.%d.self_attn.k_proj", PART_HAS_BIAS},
+            [PART_VALUE] = {"blk.%d.attn_v", "layers.%d.self_attn.v_proj", PART_HAS_BIAS},
+            [PART_ATTENTION_OUTPUT] = {"blk.%d.attn_output", "layers.%d.self_attn.o_proj", 0},
+            [PART_FEED_NORM] = {"blk.%d.ffn_norm", "layers.%d.post_attention_layernorm", 0},
+            [PART_GATE] = {"blk.%d.ffn_gate", "layers.%d.mlp.gate_proj", 0},
+            [PART_UP] = {"blk.%d.ffn_up", "layers.%d.mlp.up_proj", 0},
+            [PART_DOWN] = {"blk.%d.ffn_down", "layers.%d.mlp.down_proj", 0},
         },
 };

@@ -34,7 +34,7 @@ static void head_row(void *argument, int64_t r)
     int64_t position = row % run->length;
     const float *cosine = table->cosine + position * (s->rotary_size / 2);
     const float *sine = table->sine + position * (s->rotary_size / 2);
-    enum rotary_kind kind = run->model->architecture->rotary;
+    enum rotary_kind kind = s->rotary;
     rotate_row(kind, q, s->heads, s->key_size, s->rotary_size, cosine, sine);
     rotate_row(kind, k, s->kv_heads, s->key_size, s->rotary_size, cosine, sine);
 }

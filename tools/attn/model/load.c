@@ -8,6 +8,7 @@
 /* What a part is and how large: a matrix of outputs x inputs, or a norm of `inputs` values. */
 struct shape {
     bool is_norm;
+    bool inputs_first; /* the file's rows are inputs */
     int64_t inputs, outputs;
     int64_t first,
         stacked; /* stacked > 0: outputs [first, first + outputs) of a tensor of so many */
@@ -15,12 +16,12 @@ struct shape {
 
 static struct shape vector_of(int64_t size)
 {
-    return (struct shape){true, size, 1, 0, 0};
+    return (struct shape){.is_norm = true, .inputs = size, .outputs = 1};
 }
 
 static struct shape matrix_of(int64_t inputs, int64_t outputs)
 {
-    return (struct shape){false, inputs, outputs, 0, 0};
+    return (struct shape){.inputs = inputs, .outputs = outputs};
 }
 
 /* -1 outputs: as many as the file has. */
@@ -29,6 +30,7 @@ static struct shape model_part_shape(enum model_part part, const struct model *m
     const struct settings *s = &model->settings;
     switch (part) {
     case PART_EMBEDDING:
+        return matrix_of(s->width, s->vocabulary > 0 ? s->vocabulary : -1);
     case PART_TOKEN_TYPES:
         return matrix_of(s->width, -1);
     case PART_OUTPUT:
@@ -76,23 +78,28 @@ static struct shape layer_part_shape(enum layer_part part, const struct settings
     }
 }
 
-static bool check_shape(const struct file_tensor *t, int64_t inputs, int64_t outputs,
-                        struct failure *f)
+/* `sides`: what the contiguous dimension and the others are. rows -1: any number from 1. */
+static bool check_sides(const struct file_tensor *t, int64_t contiguous, int64_t rows,
+                        const char *sides, struct failure *f)
 {
     char name[TEXT_QUOTED];
     text_quote((struct text){t->name, strlen(t->name)}, name);
-    if (outputs < 0)
-        outputs = t->rows;
-    if (t->dims[0] != inputs || t->rows != outputs || outputs < 1)
-        return fail(f,
-                    "tensor %s has %lld x %lld values (inputs x outputs); it must have %lld x "
-                    "%lld",
-                    name, (long long)t->dims[0], (long long)t->rows, (long long)inputs,
-                    (long long)(outputs < 1 ? 1 : outputs));
+    if (rows < 0)
+        rows = t->rows;
+    if (t->dims[0] != contiguous || t->rows != rows || rows < 1)
+        return fail(f, "tensor %s has %lld x %lld values (%s); it must have %lld x %lld", name,
+                    (long long)t->dims[0], (long long)t->rows, sides, (long long)contiguous,
+                    (long long)(rows < 1 ? 1 : rows));
     int64_t most = INT32_MAX / 2; /* what one row can be unpacked to, and token ids can count */
-    return (inputs <= most && outputs <= most) ||
+    return (contiguous <= most && rows <= most) ||
            fail(f, "tensor %s has %lld x %lld values; neither may be more than %lld", name,
-                (long long)inputs, (long long)outputs, (long long)most);
+                (long long)contiguous, (long long)rows, (long long)most);
+}
+
+static bool check_shape(const struct file_tensor *t, int64_t inputs, int64_t outputs,
+                        struct failure *f)
+{
+    return check_sides(t, inputs, outputs, "inputs x outputs", f);
 }
 
 /* A small tensor as floats on the heap. The file has been shown to hold it. */
@@ -123,14 +130,67 @@ static struct file_tensor slice_rows(const struct file_tensor *t, int64_t first,
     return slice;
 }
 
+/* to[c][r] = from[r][c], values of `each` bytes, a constant where it is inlined. In blocks, so that both sides
+ * stay in a cache. */
+__attribute__((always_inline)) static inline void turn_values(const unsigned char *from,
+                                                              size_t from_row, unsigned char *to,
+                                                              size_t to_row, int64_t rows,
+                                                              int64_t columns, size_t each)
+{
+    enum { BLOCK = 32 };
+    for (int64_t r0 = 0; r0 < rows; r0 += BLOCK)
+        for (int64_t c0 = 0; c0 < columns; c0 += BLOCK)
+            for (int64_t c = c0; c < columns && c < c0 + BLOCK; c++)
+                for (int64_t r = r0; r < rows && r < r0 + BLOCK; r++)
+                    memcpy(to + (size_t)c * to_row + (size_t)r * each,
+                           from + (size_t)r * from_row + (size_t)c * each, each);
+}
+
+/* Columns [first, first + columns) of t, [rows, ...], as rows: [columns, rows] of the same type on the heap. */
+static bool turn_columns(const struct file_tensor *t, int64_t first, int64_t columns,
+                         struct weight *weight, struct failure *f)
+{
+    size_t each = t->type == TENSOR_F32 ? 4 : 2, row_bytes = (size_t)t->rows * each;
+    unsigned char *turned = malloc((size_t)columns * row_bytes);
+    if (turned == NULL)
+        return fail(f, "out of memory for tensor '%s'", t->name);
+    const unsigned char *data = (const unsigned char *)t->data + (size_t)first * each;
+    if (each == 4)
+        turn_values(data, t->row_bytes, turned, row_bytes, t->rows, columns, 4);
+    else
+        turn_values(data, t->row_bytes, turned, row_bytes, t->rows, columns, 2);
+    weight->turned = turned;
+    weight->slice = *t;
+    weight->slice.data = turned;
+    weight->slice.dims[0] = t->rows;
+    weight->slice.dims[1] = weight->slice.rows = columns;
+    weight->slice.values = columns * t->rows;
+    weight->slice.row_bytes = row_bytes;
+    weight->slice.bytes = (size_t)columns * row_bytes;
+    return true;
+}
+
+/* weight->slice of a tensor whose shape is right, where the tensor itself will not do. */
+static bool take_part(const struct file_tensor *tensor, const struct shape *shape,
+                      struct weight *weight, struct failure *f)
+{
+    if (shape->inputs_first)
+        return turn_columns(tensor, shape->first, shape->outputs, weight, f);
+    weight->slice = slice_rows(tensor, shape->first, shape->outputs);
+    return true;
+}
+
 static bool load_matrix(const struct file_tensor *tensor, const struct file_tensor *bias,
                         struct shape shape, struct weight *weight, struct failure *f)
 {
-    bool stacked = shape.stacked > 0;
-    if (!check_shape(tensor, shape.inputs, stacked ? shape.stacked : shape.outputs, f))
+    bool stacked = shape.stacked > 0, in_part = stacked || shape.inputs_first;
+    int64_t outputs = stacked ? shape.stacked : shape.outputs;
+    if (!(shape.inputs_first ? check_sides(tensor, outputs, shape.inputs, "outputs x inputs", f)
+                             : check_shape(tensor, shape.inputs, outputs, f)))
         return false;
-    if (stacked) {
-        weight->slice = slice_rows(tensor, shape.first, shape.outputs);
+    if (in_part) {
+        if (!take_part(tensor, &shape, weight, f))
+            return false;
         tensor = &weight->slice;
     }
     weight->matrix = (struct matrix){tensor, tensor->dims[0], tensor->rows, NULL};
@@ -152,6 +212,7 @@ static bool load_weight(const struct model *model, const struct part_name *name,
         return false;
     if (tensor == NULL)
         return true;
+    shape.inputs_first = model->source.gguf == NULL && (name->flags & PART_INPUTS_FIRST) != 0;
     if ((name->flags & (PART_HAS_BIAS | PART_MAY_HAVE_BIAS)) != 0 &&
         !source_tensor(&model->source, model->architecture, name, layer, "bias", &bias, f))
         return false;
@@ -195,6 +256,38 @@ static bool check_divisors(const struct model *model, struct failure *f)
     return true;
 }
 
+/* Biases that some models have, as config.json says of this one; GGUF files say so by having them. */
+static bool check_bias(const struct model *model, int64_t layer, enum layer_part part,
+                       struct failure *f)
+{
+    const struct settings *s = &model->settings;
+    bool feed = part == PART_GATE || part == PART_UP || part == PART_DOWN;
+    bool stated = feed ? s->feed_bias : s->attention_bias;
+    bool found = model->layer[layer].part[part].matrix.bias != NULL;
+    const struct part_name *name = &model->architecture->layer_part[part];
+    if (model->source.gguf != NULL || (name->flags & PART_MAY_HAVE_BIAS) == 0 || stated == found)
+        return true;
+    return fail(f, "config.json: %s is %s, but tensor '%s' %s",
+                feed ? "mlp_bias" : "attention_bias", stated ? "true" : "false",
+                model->layer[layer].part[part].matrix.tensor->name,
+                found ? "has a bias beside it" : "has no bias beside it");
+}
+
+/* The embedding is the output where the file has no other and may have none. */
+static bool find_output(struct model *model, struct failure *f)
+{
+    if (model->part[PART_OUTPUT].matrix.tensor != NULL)
+        return true;
+    const char *name = model->architecture->part[PART_OUTPUT].safetensors;
+    if (model->source.gguf == NULL && name != NULL && !model->settings.tied)
+        return fail(f,
+                    "tensor '%s.weight' is missing, and config.json does not tie it to the "
+                    "embedding (tie_word_embeddings)",
+                    name);
+    model->part[PART_OUTPUT].matrix = model->part[PART_EMBEDDING].matrix;
+    return true;
+}
+
 bool load_parts(struct model *model, struct failure *f)
 {
     const struct architecture *a = model->architecture;
@@ -204,17 +297,16 @@ bool load_parts(struct model *model, struct failure *f)
         if (!load_weight(model, &a->part[p], 0, model_part_shape((enum model_part)p, model),
                          &model->part[p], f))
             return false;
-    if (!check_divisors(model, f))
+    if (!check_divisors(model, f) || !find_output(model, f))
         return false;
-    if (model->part[PART_OUTPUT].matrix.tensor == NULL)
-        model->part[PART_OUTPUT].matrix = model->part[PART_EMBEDDING].matrix;
     for (int64_t l = 0; l < model->settings.layers; l++)
         for (int p = 0; p < LAYER_PARTS; p++) {
             enum layer_part part = (enum layer_part)p;
             struct shape shape = layer_part_shape(part, &model->settings);
             if ((a->layer_part[p].flags & PART_STACKED) != 0)
                 shape = stacked_shape(part, &model->settings, shape);
-            if (!load_weight(model, &a->layer_part[p], l, shape, &model->layer[l].part[p], f))
+            if (!load_weight(model, &a->layer_part[p], l, shape, &model->layer[l].part[p], f) ||
+                !check_bias(model, l, part, f))
                 return false;
         }
     return source_check_names(&model->source, a, model->settings.layers, f);
@@ -225,6 +317,7 @@ static void free_weight(struct weight *weight)
     free((void *)weight->norm.weight);
     free((void *)weight->norm.bias);
     free((void *)weight->matrix.bias);
+    free(weight->turned);
 }
 
 void free_parts(struct model *model)

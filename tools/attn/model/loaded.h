@@ -10,7 +10,8 @@
 struct weight {
     struct matrix matrix;
     struct norm norm;
-    struct file_tensor slice; /* the rows of a stacked tensor that are this part's */
+    struct file_tensor slice; /* the rows of a stacked tensor that are this part's, or `turned` */
+    void *turned; /* a matrix that the file holds inputs first, with its outputs first; else NULL */
 };
 
 struct layer {

@@ -167,15 +167,9 @@ bool model_tokenizer(struct model *model, const struct tokenizer **out, struct f
 {
     *out = NULL;
     if (model->tokenizer == NULL) {
-        struct failure reason = {""};
-        const struct source *source = &model->source;
-        bool ok =
-            source->gguf != NULL
-                ? tokenizer_from_gguf(&model->tokenizer, source->gguf, &reason)
-                : tokenizer_from_json_file(&model->tokenizer, source->tokenizer_path, &reason);
-        if (!ok)
-            return source->gguf != NULL ? fail(f, "%s: %s", source->path, reason.message)
-                                        : fail(f, "%s", reason.message);
+        int64_t vocabulary = model->part[PART_EMBEDDING].matrix.outputs;
+        if (!source_tokenizer(&model->source, vocabulary, &model->tokenizer, f))
+            return false;
     }
     *out = model->tokenizer;
     return true;

@@ -79,8 +79,9 @@ struct model_description {
     struct model_tensor_type tensor_type[MODEL_TENSOR_TYPES];
 };
 
-/* Open a .gguf file, or a directory with model.safetensors and config.json. Checks every setting
- * and that every tensor is there and of the right shape; reads no weights. On failure *out is NULL
+/* Open a .gguf file, or a directory with config.json and model.safetensors or its shards. Checks every setting
+ * and that every tensor is there and of the right shape; reads no weights but those of GPT-2 in safetensors,
+ * which are turned in memory. On failure *out is NULL
  * and the sentence names the path and the key or tensor. */
 bool model_open(struct model **out, const char *path, struct failure *f);
 

@@ -1,6 +1,7 @@
 /* The way of a text through a model: embedding, layers, and what is wanted at the end. */
 #include "run.h"
 
+#include <attn/rotary.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -222,6 +223,32 @@ bool turn_rotary(struct run *run, struct failure *f)
     return true;
 }
 
+/* Radians a position in layers without a window, or with one. */
+static bool fill_frequencies(const struct model *model, int local, double *frequency,
+                             struct failure *f)
+{
+    const struct settings *s = &model->settings;
+    double base = local ? s->rotary_base_local : s->rotary_base;
+    const float *divisor = model->part[PART_ROTARY_DIVISORS].norm.weight;
+    if (s->bands.factor > 0) {
+        attn_error error;
+        attn_rotary rotary = attn_rotary_init(s->rotary_size);
+        rotary.scaling = ATTN_ROTARY_LLAMA3;
+        rotary.base = base;
+        rotary.factor = s->bands.factor;
+        rotary.low_frequency_factor = s->bands.low;
+        rotary.high_frequency_factor = s->bands.high;
+        rotary.original_length = (int64_t)s->bands.original;
+        return attn_rotary_frequencies(&rotary, frequency, NULL, &error) == ATTN_OK ||
+               fail(f, "the rotary embedding: %s", error.message);
+    }
+    rotary_frequencies(base, local ? s->rotary_factor_local : s->rotary_factor, s->rotary_size,
+                       frequency);
+    for (int64_t i = 0; divisor != NULL && i < s->rotary_size / 2; i++)
+        frequency[i] /= (double)divisor[i];
+    return true;
+}
+
 static bool allocate_rotary(struct run *run, struct failure *f)
 {
     const struct settings *s = &run->model->settings;
@@ -237,11 +264,8 @@ static bool allocate_rotary(struct run *run, struct failure *f)
         table->frequency = malloc((size_t)s->rotary_size * sizeof *table->frequency);
         if (table->frequency == NULL)
             return fail(f, "out of memory");
-        rotary_frequencies(local ? s->rotary_base_local : s->rotary_base,
-                           local ? 1 : s->rotary_factor, s->rotary_size, table->frequency);
-        const float *divisor = run->model->part[PART_ROTARY_DIVISORS].norm.weight;
-        for (int64_t i = 0; divisor != NULL && i < s->rotary_size / 2; i++)
-            table->frequency[i] /= (double)divisor[i];
+        if (!fill_frequencies(run->model, local, table->frequency, f))
+            return false;
         if (!allocate_floats(&table->cosine, run->length, s->rotary_size / 2, f) ||
             !allocate_floats(&table->sine, run->length, s->rotary_size / 2, f))
             return false;

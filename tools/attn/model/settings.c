@@ -1,9 +1,12 @@
-/* The settings of a model: which keys state them, in GGUF files and in config.json.
+/* The settings of a model: which keys state them, in GGUF files and in config.json, whose own words are
+ * config.c's.
  *
  * Nothing in a file is believed: every number has a range, and numbers that only make sense
  * together are checked together. What a file asks for and this program does not do (a rotary
  * scaling of an unknown kind, another activation) is refused, never ignored. */
 #include "source.h"
+
+#include "config.h"
 
 #include "../files/gguf.h"
 
@@ -13,10 +16,10 @@
 #include <string.h>
 
 struct setting {
-    size_t offset;    /* in struct settings */
-    const char *gguf; /* after "<architecture>." */
-    const char *json;
-    int64_t low, high; /* of an integer; low > high marks a number, which must be >= 0 */
+    size_t offset;       /* in struct settings */
+    const char *gguf;    /* after "<architecture>." */
+    const char *json[2]; /* by enum config_words; NULL: never stated */
+    int64_t low, high;   /* of an integer; low > high marks a number, which must be >= 0 */
     bool required;
 };
 
@@ -24,62 +27,45 @@ struct setting {
 #define A_NUMBER 1, 0
 
 static const struct setting integers_and_numbers[] = {
-    {AT(context_length), "context_length", "max_position_embeddings", 1, INT32_MAX, true},
-    {AT(width), "embedding_length", "hidden_size", 1, 1 << 20, true},
-    {AT(layers), "block_count", "num_hidden_layers", 1, 1 << 16, true},
-    {AT(feed_forward), "feed_forward_length", "intermediate_size", 1, 1 << 22, true},
-    {AT(heads), "attention.head_count", "num_attention_heads", 1, 1 << 16, true},
-    {AT(kv_heads), "attention.head_count_kv", "num_key_value_heads", 1, 1 << 16, false},
-    {AT(key_size), "attention.key_length", "head_dim", 1, 1 << 16, false},
-    {AT(value_size), "attention.value_length", "head_dim", 1, 1 << 16, false},
-    {AT(rotary_size), "rope.dimension_count", NULL, 2, 1 << 16, false},
-    {AT(window), "attention.sliding_window", "sliding_window", 0, INT32_MAX, false},
-    {AT(scale), "attention.scale", NULL, A_NUMBER, false},
-    {AT(score_softcap), "attn_logit_softcapping", "attn_logit_softcapping", A_NUMBER, false},
-    {AT(logit_softcap), "final_logit_softcapping", "final_logit_softcapping", A_NUMBER, false},
-    {AT(rotary_base), "rope.freq_base", "rope_theta", A_NUMBER, false},
-    {AT(rotary_base_local), "rope.freq_base_swa", "rope_local_base_freq", A_NUMBER, false},
+    {AT(context_length),
+     "context_length",
+     {"max_position_embeddings", "n_positions"},
+     1,
+     INT32_MAX,
+     true},
+    {AT(width), "embedding_length", {"hidden_size", "n_embd"}, 1, 1 << 20, true},
+    {AT(layers), "block_count", {"num_hidden_layers", "n_layer"}, 1, 1 << 16, true},
+    {AT(feed_forward), "feed_forward_length", {"intermediate_size", "n_inner"}, 1, 1 << 22, true},
+    {AT(heads), "attention.head_count", {"num_attention_heads", "n_head"}, 1, 1 << 16, true},
+    {AT(kv_heads), "attention.head_count_kv", {"num_key_value_heads", NULL}, 1, 1 << 16, false},
+    {AT(key_size), "attention.key_length", {"head_dim", NULL}, 1, 1 << 16, false},
+    {AT(value_size), "attention.value_length", {"head_dim", NULL}, 1, 1 << 16, false},
+    {AT(rotary_size), "rope.dimension_count", {NULL, NULL}, 2, 1 << 16, false},
+    {AT(window), "attention.sliding_window", {NULL, NULL}, 0, INT32_MAX, false},
+    {AT(scale), "attention.scale", {NULL, NULL}, A_NUMBER, false},
+    {AT(score_softcap), "attn_logit_softcapping", {NULL, NULL}, A_NUMBER, false},
+    {AT(logit_softcap), "final_logit_softcapping", {NULL, NULL}, A_NUMBER, false},
+    {AT(rotary_base), "rope.freq_base", {"rope_theta", NULL}, A_NUMBER, false},
+    {AT(rotary_base_local), "rope.freq_base_swa", {NULL, NULL}, A_NUMBER, false},
 };
-
-static bool config_integer(const json_t *config, const char *key, int64_t low, int64_t high,
-                           int64_t *out, struct failure *f)
-{
-    json_t *value = json_object_get(config, key);
-    if (!json_is_integer(value) || json_integer_value(value) < low ||
-        json_integer_value(value) > high)
-        return fail(f, "config.json: %s must be an integer from %lld to %lld", key, (long long)low,
-                    (long long)high);
-    *out = json_integer_value(value);
-    return true;
-}
-
-static bool config_number(const json_t *config, const char *key, double *out, struct failure *f)
-{
-    json_t *value = json_object_get(config, key);
-    if (!json_is_number(value))
-        return fail(f, "config.json: %s must be a number", key);
-    *out = json_number_value(value);
-    return true;
-}
 
 /* Whether the files state it: a key of JSON that is null does not. */
 static bool stated(const struct source *source, const char *key)
 {
     if (key == NULL)
         return false;
-    if (source->gguf != NULL)
-        return gguf_has(source->gguf, key, NULL);
-    json_t *value = json_object_get(source->config, key);
-    return value != NULL && !json_is_null(value);
+    return source->gguf != NULL ? gguf_has(source->gguf, key, NULL)
+                                : config_states(source->config, key);
 }
 
-static bool read_setting(const struct source *source, const char *architecture,
+static bool read_setting(const struct source *source, const struct architecture *architecture,
                          const struct setting *setting, struct settings *out, struct failure *f)
 {
     char name[96];
-    snprintf(name, sizeof name, "%s.%s", architecture, setting->gguf);
-    const char *key = source->gguf != NULL ? name : setting->json;
-    if (!stated(source, key) && !setting->required)
+    snprintf(name, sizeof name, "%s.%s", architecture->name, setting->gguf);
+    const char *key = source->gguf != NULL ? name : setting->json[architecture->config_words];
+    bool required = setting->required && (source->gguf != NULL || !config_may_omit(key));
+    if (!stated(source, key) && !required)
         return true;
     void *field = (char *)out + setting->offset;
     if (setting->low <= setting->high)
@@ -99,8 +85,6 @@ static bool read_setting(const struct source *source, const char *architecture,
 static bool read_rotary_scaling(const struct source *source, const char *architecture,
                                 struct settings *out, struct failure *f)
 {
-    if (source->gguf == NULL)
-        return true;
     char key[96], quoted[TEXT_QUOTED];
     snprintf(key, sizeof key, "%s.rope.scaling.type", architecture);
     if (!gguf_has(source->gguf, key, NULL))
@@ -120,46 +104,26 @@ static bool read_rotary_scaling(const struct source *source, const char *archite
     return true;
 }
 
-static bool read_pooling_json(const json_t *pooling, struct settings *out, struct failure *f)
-{
-    bool mean = json_is_true(json_object_get(pooling, "pooling_mode_mean_tokens"));
-    bool cls = json_is_true(json_object_get(pooling, "pooling_mode_cls_token"));
-    if (mean == cls)
-        return fail(f, "1_Pooling/config.json: the pooling must be by mean or by cls token");
-    out->pooling = mean ? MODEL_POOLING_MEAN : MODEL_POOLING_CLS;
-    return true;
-}
-
 static bool read_kind(const struct source *source, const struct architecture *architecture,
                       struct settings *out, struct failure *f)
 {
     char key[96];
-    if (source->gguf != NULL) {
-        snprintf(key, sizeof key, "%s.attention.causal", architecture->name);
-        if (!gguf_get_bool_or(source->gguf, key, out->causal, &out->causal, f))
-            return false;
-        if (out->causal != architecture->defaults.causal)
-            return fail(f, "%s is %s; for %s it may be %s", key, out->causal ? "true" : "false",
-                        architecture->name, out->causal ? "false" : "true");
-        snprintf(key, sizeof key, "%s.pooling_type", architecture->name);
-        return gguf_get_integer_or(source->gguf, key, MODEL_POOLING_NONE, MODEL_POOLING_CLS,
-                                   out->pooling, &out->pooling, f);
-    }
-    static const char *const must_be[][2] = {{"hidden_act", NULL},
-                                             {"position_embedding_type", "absolute"}};
-    for (size_t i = 0; i < 2; i++) {
-        const char *wanted = must_be[i][1] != NULL ? must_be[i][1] : architecture->activation_name;
-        json_t *value = json_object_get(source->config, must_be[i][0]);
-        if (value != NULL && (!json_is_string(value) || strcmp(json_string_value(value), wanted)))
-            return fail(f, "config.json: %s must be \"%s\" for %s", must_be[i][0], wanted,
-                        architecture->name);
-    }
-    return source->pooling == NULL || read_pooling_json(source->pooling, out, f);
+    snprintf(key, sizeof key, "%s.attention.causal", architecture->name);
+    if (!gguf_get_bool_or(source->gguf, key, out->causal, &out->causal, f))
+        return false;
+    if (out->causal != architecture->defaults.causal)
+        return fail(f, "%s is %s; for %s it may be %s", key, out->causal ? "true" : "false",
+                    architecture->name, out->causal ? "false" : "true");
+    snprintf(key, sizeof key, "%s.pooling_type", architecture->name);
+    return gguf_get_integer_or(source->gguf, key, MODEL_POOLING_NONE, MODEL_POOLING_CLS,
+                               out->pooling, &out->pooling, f);
 }
 
 /* What is 0 in the architecture's defaults and depends on other settings. */
 static bool complete(const struct architecture *architecture, struct settings *s, struct failure *f)
 {
+    if (s->feed_forward == 0)
+        s->feed_forward = 4 * s->width; /* GPT-2's n_inner that is null */
     if (s->kv_heads == 0)
         s->kv_heads = s->heads;
     if (s->heads % s->kv_heads != 0)
@@ -184,6 +148,8 @@ static bool complete(const struct architecture *architecture, struct settings *s
                     "the rotary embedding has size %lld in heads of %lld and base %g; the size "
                     "must be even and no more than the head, the base at least 1",
                     (long long)s->rotary_size, (long long)s->key_size, s->rotary_base);
+    if (s->rotary_factor_local == 0)
+        s->rotary_factor_local = s->rotary_factor;
     if (s->rotary_base_local == 0)
         s->rotary_base_local = s->rotary_base;
     if (s->rotary_base_local < 1 && architecture->rotary != ROTARY_NONE)
@@ -197,26 +163,35 @@ bool source_settings(const struct source *source, const struct architecture *arc
 {
     *out = architecture->defaults;
     for (size_t i = 0; i < sizeof integers_and_numbers / sizeof *integers_and_numbers; i++)
-        if (!read_setting(source, architecture->name, &integers_and_numbers[i], out, f))
+        if (!read_setting(source, architecture, &integers_and_numbers[i], out, f))
             return false;
-    const struct setting epsilon = {
-        AT(epsilon),
-        architecture->norm == NORM_RMS ? "attention.layer_norm_rms_epsilon"
-                                       : "attention.layer_norm_epsilon",
-        architecture->norm == NORM_RMS ? "rms_norm_eps" : "layer_norm_eps", A_NUMBER, true};
-    return read_setting(source, architecture->name, &epsilon, out, f) &&
-           read_rotary_scaling(source, architecture->name, out, f) &&
-           read_kind(source, architecture, out, f) && complete(architecture, out, f);
+    bool rms = architecture->norm == NORM_RMS;
+    const struct setting epsilon = {AT(epsilon),
+                                    rms ? "attention.layer_norm_rms_epsilon"
+                                        : "attention.layer_norm_epsilon",
+                                    {rms ? "rms_norm_eps" : "layer_norm_eps", "layer_norm_epsilon"},
+                                    A_NUMBER,
+                                    true};
+    if (!read_setting(source, architecture, &epsilon, out, f))
+        return false;
+    bool gguf = source->gguf != NULL;
+    out->rotary = gguf && architecture->gguf_turns_pairs ? ROTARY_PAIRS : architecture->rotary;
+    return (gguf ? read_rotary_scaling(source, architecture->name, out, f) &&
+                       read_kind(source, architecture, out, f)
+                 : config_settings(source, architecture, out, f)) &&
+           complete(architecture, out, f);
 }
 
 bool source_local_layers(const struct source *source, const struct architecture *architecture,
                          const struct settings *settings, bool *local, struct failure *f)
 {
+    if (source->gguf == NULL)
+        return config_local_layers(source->config, settings, local, f);
     char key[96];
     snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", architecture->name);
     enum gguf_type type = GGUF_U32;
     int64_t pattern = settings->window_pattern;
-    if (source->gguf != NULL && gguf_has(source->gguf, key, &type) && type == GGUF_ARRAY) {
+    if (gguf_has(source->gguf, key, &type) && type == GGUF_ARRAY) {
         struct gguf_array list;
         if (!gguf_get_array(source->gguf, key, GGUF_BOOL, &list, f))
             return false;
@@ -227,8 +202,7 @@ bool source_local_layers(const struct source *source, const struct architecture 
             local[l] = settings->window > 0 && gguf_array_number(&list, (size_t)l) != 0;
         return true;
     }
-    if (source->gguf != NULL &&
-        !gguf_get_integer_or(source->gguf, key, 0, INT32_MAX, pattern, &pattern, f))
+    if (!gguf_get_integer_or(source->gguf, key, 0, INT32_MAX, pattern, &pattern, f))
         return false;
     for (int64_t l = 0; l < settings->layers; l++)
         local[l] = settings->window > 0 && (pattern == 0 || l % pattern < pattern - 1);

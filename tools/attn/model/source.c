@@ -2,7 +2,7 @@
 #include "source.h"
 
 #include "../files/gguf.h"
-#include "../files/safetensors.h"
+#include "../files/shards.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -34,25 +34,33 @@ static bool read_json(const char *path, json_t **out, struct failure *f)
     return true;
 }
 
+/* One that need not be there: *out stays NULL then. */
+static bool read_optional_json(const char *folder, const char *name, json_t **out,
+                               struct failure *f)
+{
+    char *path = join(folder, name);
+    struct stat status;
+    bool ok = path != NULL || fail(f, "%s: out of memory", folder);
+    if (ok && stat(path, &status) == 0)
+        ok = read_json(path, out, f);
+    free(path);
+    return ok;
+}
+
 static bool open_directory(struct source *source, const char *path, struct failure *f)
 {
+    if (!shards_open(&source->shards, path, f))
+        return false;
     char *config = join(path, "config.json");
-    char *pooling = join(path, "1_Pooling/config.json");
-    source->weights_path = join(path, "model.safetensors");
+    source->weights_path = strdup(shards_path(source->shards));
     source->tokenizer_path = join(path, "tokenizer.json");
-    bool ok = config != NULL && pooling != NULL && source->weights_path != NULL &&
-              source->tokenizer_path != NULL;
-    if (!ok)
-        fail(f, "%s: out of memory", path);
-    struct stat status;
-    ok = ok && safetensors_open(&source->safetensors, source->weights_path, f) &&
-         read_json(config, &source->config, f);
-    if (ok && stat(pooling, &status) == 0)
-        ok = read_json(pooling, &source->pooling, f);
-    if (ok && stat(source->weights_path, &status) == 0)
-        source->file_bytes = (int64_t)status.st_size;
+    source->file_bytes = (int64_t)shards_bytes(source->shards);
+    bool ok = (config != NULL && source->weights_path != NULL && source->tokenizer_path != NULL) ||
+              fail(f, "%s: out of memory", path);
+    ok = ok && read_json(config, &source->config, f) &&
+         read_optional_json(path, "generation_config.json", &source->generation, f) &&
+         read_optional_json(path, "1_Pooling/config.json", &source->pooling, f);
     free(config);
-    free(pooling);
     return ok;
 }
 
@@ -91,8 +99,9 @@ bool source_open(struct source *source, const char *path, struct failure *f)
 void source_close(struct source *source)
 {
     gguf_close(source->gguf);
-    safetensors_close(source->safetensors);
+    shards_close(source->shards);
     json_decref(source->config);
+    json_decref(source->generation);
     json_decref(source->pooling);
     free(source->path);
     free(source->weights_path);
@@ -128,13 +137,13 @@ bool source_architecture(const struct source *source, const struct architecture 
 int64_t source_tensor_count(const struct source *source)
 {
     return (int64_t)(source->gguf != NULL ? gguf_tensor_count(source->gguf)
-                                          : safetensors_tensor_count(source->safetensors));
+                                          : shards_tensor_count(source->shards));
 }
 
 const struct file_tensor *source_tensor_at(const struct source *source, int64_t i)
 {
     return source->gguf != NULL ? gguf_tensor_at(source->gguf, (size_t)i)
-                                : safetensors_tensor_at(source->safetensors, (size_t)i);
+                                : shards_tensor_at(source->shards, (size_t)i);
 }
 
 enum { NAME_BYTES = 160 };
@@ -151,10 +160,10 @@ static void full_name(char name[NAME_BYTES], const char *prefix, const char *pat
                  (long long)layer, gap + 2, ending);
 }
 
-static bool has_tensor(const struct source *source, const char *name)
+static bool may_be_absent(const struct part_name *part, const char *ending)
 {
-    return source->gguf != NULL ? gguf_has_tensor(source->gguf, name)
-                                : safetensors_has_tensor(source->safetensors, name);
+    bool bias = strcmp(ending, "bias") == 0;
+    return (part->flags & (PART_OPTIONAL | (bias ? PART_MAY_HAVE_BIAS : 0))) != 0;
 }
 
 bool source_tensor(const struct source *source, const struct architecture *architecture,
@@ -165,17 +174,18 @@ bool source_tensor(const struct source *source, const struct architecture *archi
     const char *pattern = source->gguf != NULL ? part->gguf : part->safetensors;
     if (pattern == NULL)
         return true;
-    char name[NAME_BYTES];
-    if (source->gguf == NULL) {
-        full_name(name, architecture->safetensors_prefix, pattern, layer, ending);
-        if (has_tensor(source, name))
-            return safetensors_get_tensor(source->safetensors, name, out, f);
-    }
+    char name[NAME_BYTES], prefixed[NAME_BYTES];
     full_name(name, "", pattern, layer, ending);
-    unsigned optional =
-        strcmp(ending, "bias") == 0 ? PART_OPTIONAL | PART_MAY_HAVE_BIAS : PART_OPTIONAL;
-    if ((part->flags & optional) != 0 && !has_tensor(source, name))
-        return true;
-    return source->gguf != NULL ? gguf_get_tensor(source->gguf, name, out, f)
-                                : safetensors_get_tensor(source->safetensors, name, out, f);
+    if (source->gguf != NULL)
+        return (may_be_absent(part, ending) && !gguf_has_tensor(source->gguf, name)) ||
+               gguf_get_tensor(source->gguf, name, out, f);
+    full_name(prefixed, architecture->safetensors_prefix, pattern, layer, ending);
+    bool bare = shards_has_tensor(source->shards, name);
+    if (!shards_has_tensor(source->shards, prefixed))
+        return (may_be_absent(part, ending) && !bare) ||
+               shards_get_tensor(source->shards, name, out, f);
+    if (bare)
+        return fail(f, "tensors '%s' and '%s' are both there; there may be one of them", name,
+                    prefixed);
+    return shards_get_tensor(source->shards, prefixed, out, f);
 }

@@ -1,5 +1,6 @@
-/* Where a model's settings and tensors come from: one GGUF file, or a directory with
- * model.safetensors, config.json and, for sentence models, 1_Pooling/config.json. */
+/* Where a model's settings and tensors come from: one GGUF file, or a directory with model.safetensors or
+ * its shards (files/shards.h), config.json, tokenizer.json and, where there is one, generation_config.json;
+ * for sentence models 1_Pooling/config.json. */
 #ifndef ATTN_TOOLS_MODEL_SOURCE_H
 #define ATTN_TOOLS_MODEL_SOURCE_H
 
@@ -11,12 +12,13 @@
 
 struct source {
     char *path;           /* as it was given */
-    char *weights_path;   /* of the .gguf or .safetensors file */
+    char *weights_path;   /* of the .gguf or .safetensors file, or of the index of shards */
     char *tokenizer_path; /* of tokenizer.json; NULL for GGUF */
     struct gguf *gguf;    /* one of these two is open */
-    struct safetensors *safetensors;
-    json_t *config;  /* of config.json; NULL for GGUF */
-    json_t *pooling; /* of 1_Pooling/config.json; NULL if there is none */
+    struct shards *shards;
+    json_t *config;     /* of config.json; NULL for GGUF */
+    json_t *generation; /* of generation_config.json; NULL if there is none */
+    json_t *pooling;    /* of 1_Pooling/config.json; NULL if there is none */
     int64_t file_bytes;
 };
 
@@ -50,9 +52,14 @@ bool source_tensor(const struct source *source, const struct architecture *archi
                    const struct part_name *part, int64_t layer, const char *ending,
                    const struct file_tensor **out, struct failure *f);
 
-/* Whether the architecture names every tensor of a GGUF file: one that it does not know would change the
- * numbers, so it is refused and not passed over. (Files of safetensors often hold more than the model.) */
+/* Whether the architecture names every tensor: one that it does not know would change the numbers, so it is
+ * refused and not passed over, but for those of safetensors that it says change nothing. */
 bool source_check_names(const struct source *source, const struct architecture *architecture,
                         int64_t layers, struct failure *f);
+
+/* The tokenizer, with the tokens that end a text. `vocabulary`: how many tokens the model scores; ids beyond
+ * those of tokenizer.json (a padded vocabulary) become tokens without text. */
+bool source_tokenizer(const struct source *source, int64_t vocabulary, struct tokenizer **out,
+                      struct failure *f);
 
 #endif

@@ -41,6 +41,8 @@ static uint64_t model_number(const struct model *model)
     hash = add_bytes(hash, model->architecture->name, strlen(model->architecture->name));
     hash = add_bytes(hash, sizes, sizeof sizes);
     hash = add_bytes(hash, numbers, sizeof numbers);
+    if (s->bands.factor > 0)
+        hash = add_bytes(hash, &s->bands, sizeof s->bands);
     for (int64_t l = 0; l < s->layers; l++)
         for (int p = 0; p < LAYER_PARTS; p++) {
             const struct file_tensor *t = model->layer[l].part[p].matrix.tensor;

@@ -15,19 +15,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 1024, MOST_TOKENS = 128, NOT_GIVEN = INT_MIN };
+enum { MOST_THREADS = 1024, MOST_TOKENS = 128 };
 
 struct arguments {
     char *prompt, *file, *cache, *save_cache, *load_cache, *json, *segments, **stops;
-    int tokens, threads, top_k, statistics, special;
+    struct {
+        char *tokens, *threads, *temperature, *top_k, *top_p, *seed;
+    } given; /* as texts; NULL: not given */
+    long long tokens, threads, top_k, seed;
     double temperature, top_p;
-    long long seed;
+    int statistics, special;
     const char *model;
     bool standard_input;
 };
 
 static const char notes[] =
-    "MODEL is a .gguf file. - reads the prompt from standard input. The text goes to standard "
+    "MODEL is a .gguf file, or a directory with config.json, model.safetensors (or its shards) "
+    "and\n"
+    "tokenizer.json. - reads the prompt from standard input. The text goes to standard "
     "output as\n"
     "it is written, timings to standard error. Without --temperature the best token is taken each "
     "time.\n"
@@ -199,11 +204,11 @@ static bool write_text(const struct arguments *a, struct generation *g, const st
                               .statistics = !quiet && a->statistics,
                               .terminal = isatty(STDOUT_FILENO)};
     struct generation_options options = {
-        .most = a->tokens == NOT_GIVEN ? MOST_TOKENS : a->tokens,
-        .sampling = {.temperature = a->temperature < 0 ? 0 : a->temperature,
-                     .top_k = a->top_k == NOT_GIVEN ? 0 : a->top_k,
-                     .top_p = a->top_p < 0 ? 1 : a->top_p,
-                     .seed = a->seed < 0 ? 0 : (uint64_t)a->seed},
+        .most = a->tokens,
+        .sampling = {.temperature = a->temperature,
+                     .top_k = (int)a->top_k,
+                     .top_p = a->top_p,
+                     .seed = (uint64_t)a->seed},
         .stops = (const char *const *)a->stops,
         .special = a->special != 0,
         .statistics = a->statistics != 0,
@@ -250,7 +255,7 @@ static int run(const struct arguments *a, const char *command)
     attn_error error;
     bool ok = true;
     if (a->threads > 0) {
-        ok = attn_executor_create(&own, a->threads, &error) == ATTN_OK ||
+        ok = attn_executor_create(&own, (int)a->threads, &error) == ATTN_OK ||
              fail(&f, "%s", error.message);
         executor = own;
     }
@@ -276,20 +281,30 @@ static int run(const struct arguments *a, const char *command)
 
 /* ---- options ---- */
 
+/* The numbers as they were given, over the defaults. */
+static bool read_numbers(struct arguments *a, const char *command)
+{
+    if (!command_whole(command, "--tokens", a->given.tokens, 1, INT_MAX, "", &a->tokens) ||
+        !command_whole(command, "--threads", a->given.threads, 1, MOST_THREADS, "", &a->threads) ||
+        !command_real(command, "--temperature", a->given.temperature, 0, 1000, "",
+                      &a->temperature) ||
+        !command_whole(command, "--top-k", a->given.top_k, 0, INT_MAX, "; 0 is all", &a->top_k) ||
+        !command_real(command, "--top-p", a->given.top_p, 0, 1, ", but not 0", &a->top_p) ||
+        !command_whole(command, "--seed", a->given.seed, 0, LLONG_MAX, "", &a->seed))
+        return false;
+    if (a->top_p > 0)
+        return true;
+    command_usage(command, "--top-p is '%s'; it may be a number from 0 to 1, but not 0",
+                  a->given.top_p);
+    return false;
+}
+
 static int check_sampling(const struct arguments *a, const char *command)
 {
-    if (a->temperature != NOT_GIVEN && !(a->temperature >= 0 && a->temperature <= 1000))
-        return command_usage(command, "--temperature is %g; it may be 0 to 1000", a->temperature);
-    if (a->top_k != NOT_GIVEN && a->top_k < 0)
-        return command_usage(command, "--top-k is %d; it may be 0 (all) or more", a->top_k);
-    if (a->top_p != NOT_GIVEN && !(a->top_p > 0 && a->top_p <= 1))
-        return command_usage(command, "--top-p is %g; it may be above 0 and up to 1", a->top_p);
-    if (a->seed != NOT_GIVEN && a->seed < 0)
-        return command_usage(command, "--seed is %lld; it may be 0 or more", a->seed);
-    const char *idle = a->top_k != NOT_GIVEN   ? "--top-k"
-                       : a->top_p != NOT_GIVEN ? "--top-p"
-                       : a->seed != NOT_GIVEN  ? "--seed"
-                                               : NULL;
+    const char *idle = a->given.top_k != NULL   ? "--top-k"
+                       : a->given.top_p != NULL ? "--top-p"
+                       : a->given.seed != NULL  ? "--seed"
+                                                : NULL;
     if (idle != NULL && !(a->temperature > 0))
         return command_usage(
             command, "%s needs --temperature above 0; without it the best token is taken", idle);
@@ -304,11 +319,6 @@ static int check(const struct arguments *a, const char *command)
     if (prompts > 1)
         return command_usage(command,
                              "--prompt, --file and - are each a prompt; it may be one of them");
-    if (a->tokens != NOT_GIVEN && a->tokens < 1)
-        return command_usage(command, "--tokens is %d; it may be 1 or more", a->tokens);
-    if (a->threads != NOT_GIVEN && (a->threads < 1 || a->threads > MOST_THREADS))
-        return command_usage(command, "--threads is %d; it may be 1 to %d", a->threads,
-                             (int)MOST_THREADS);
     if (cache_type_of(a->cache) == 0)
         return command_usage(command, "--cache is '%s'; it may be f32, f16, bf16, int8 or int4",
                              a->cache);
@@ -332,13 +342,14 @@ static int read_options(poptContext context, struct arguments *a, const char *co
         return a->model = NULL, status;
     a->model = poptGetArg(context);
     if (a->model == NULL)
-        return command_usage(command, "which model? give a .gguf file");
+        return command_usage(command, "which model? give a .gguf file or a directory");
     const char *extra = poptGetArg(context);
     a->standard_input = extra != NULL && strcmp(extra, "-") == 0;
     if (a->standard_input)
         extra = poptGetArg(context);
     status = extra != NULL ? command_usage(command, "'%s' is one argument too many", extra)
-                           : check(a, command);
+             : !read_numbers(a, command) ? STATUS_USAGE
+                                         : check(a, command);
     if (status != STATUS_OK)
         a->model = NULL;
     return status;
@@ -346,6 +357,10 @@ static int read_options(poptContext context, struct arguments *a, const char *co
 
 static void free_arguments(struct arguments *a)
 {
+    char *numbers[] = {a->given.tokens, a->given.threads, a->given.temperature,
+                       a->given.top_k,  a->given.top_p,   a->given.seed};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        free(numbers[i]);
     for (char **stop = a->stops; stop != NULL && *stop != NULL; stop++)
         free(*stop);
     free(a->stops);
@@ -360,22 +375,19 @@ static void free_arguments(struct arguments *a)
 
 int command_run(int argc, const char **argv)
 {
-    struct arguments a = {.tokens = NOT_GIVEN,
-                          .threads = NOT_GIVEN,
-                          .top_k = NOT_GIVEN,
-                          .temperature = NOT_GIVEN,
-                          .top_p = NOT_GIVEN,
-                          .seed = NOT_GIVEN};
+    struct arguments a = {.tokens = MOST_TOKENS, .top_p = 1};
     struct poptOption table[] = {
         {"prompt", 'p', POPT_ARG_STRING, &a.prompt, 0, "begin with this text", "TEXT"},
         {"file", 'f', POPT_ARG_STRING, &a.file, 0, "begin with the text of this file", "FILE|-"},
-        {"tokens", 'n', POPT_ARG_INT, &a.tokens, 0, "write at most N tokens (default: 128)", "N"},
-        {"temperature", 't', POPT_ARG_DOUBLE, &a.temperature, 0,
+        {"tokens", 'n', POPT_ARG_STRING, &a.given.tokens, 0,
+         "write at most N tokens (default: 128)", "N"},
+        {"temperature", 't', POPT_ARG_STRING, &a.given.temperature, 0,
          "draw tokens, the more evenly the higher it is (default: 0, the best)", "T"},
-        {"top-k", 0, POPT_ARG_INT, &a.top_k, 0, "draw from the K best (default: 0, all)", "K"},
-        {"top-p", 0, POPT_ARG_DOUBLE, &a.top_p, 0,
+        {"top-k", 0, POPT_ARG_STRING, &a.given.top_k, 0, "draw from the K best (default: 0, all)",
+         "K"},
+        {"top-p", 0, POPT_ARG_STRING, &a.given.top_p, 0,
          "draw from the best that hold this share of the probability (default: 1)", "P"},
-        {"seed", 0, POPT_ARG_LONGLONG, &a.seed, 0, "of the draws (default: 0)", "S"},
+        {"seed", 0, POPT_ARG_STRING, &a.given.seed, 0, "of the draws (default: 0)", "S"},
         {"stop", 0, POPT_ARG_ARGV, &a.stops, 0,
          "end in front of this text; may be given several times", "TEXT"},
         {"cache", 0, POPT_ARG_STRING, &a.cache, 0,
@@ -391,7 +403,8 @@ int command_run(int argc, const char **argv)
          "lines BEGIN END NAME",
          "FILE"},
         {"json", 0, POPT_ARG_STRING, &a.json, 0, "write text and figures as JSON", "FILE|-"},
-        {"threads", 0, POPT_ARG_INT, &a.threads, 0, "use N threads (default: all cores)", "N"},
+        {"threads", 0, POPT_ARG_STRING, &a.given.threads, 0, "use N threads (default: all cores)",
+         "N"},
         {"special", 0, POPT_ARG_NONE, &a.special, 0,
          "read strings such as <bos> in the prompt as special tokens, and show those written",
          NULL},

@@ -121,7 +121,7 @@ static const char *const turn_ends[] = {"<end_of_turn>", "<|im_end|>", "<|eot_id
 
 static bool ends_text(const struct tokenizer *tokenizer, int32_t token)
 {
-    if (token == tokenizer_end_id(tokenizer))
+    if (tokenizer_ends_text(tokenizer, token))
         return true;
     for (size_t i = 0; i < sizeof turn_ends / sizeof *turn_ends; i++)
         if (token == tokenizer_find(tokenizer, (struct text){turn_ends[i], strlen(turn_ends[i])}))

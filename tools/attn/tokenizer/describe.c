@@ -5,6 +5,7 @@
 #include "unicode.h"
 #include "utf8.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- classes ---- */
@@ -147,6 +148,28 @@ int32_t tokenizer_last_id(const struct tokenizer *t)
 int32_t tokenizer_end_id(const struct tokenizer *t)
 {
     return t->rules.end;
+}
+
+bool tokenizer_ends_text(const struct tokenizer *t, int32_t id)
+{
+    for (size_t i = 0; i < t->end_count; i++)
+        if (id == t->ends[i])
+            return true;
+    return id >= 0 && id == t->rules.end;
+}
+
+bool tokenizer_set_ends(struct tokenizer *t, const int32_t *ids, size_t count)
+{
+    int32_t *ends = malloc((count + 1) * sizeof *ends);
+    if (ends == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        ends[i] = ids[i];
+    free(t->ends);
+    t->ends = ends;
+    t->end_count = count;
+    t->rules.end = count > 0 ? ids[0] : -1;
+    return true;
 }
 
 int32_t tokenizer_find(const struct tokenizer *t, struct text token)

@@ -129,6 +129,15 @@ static bool count_tokens(const json_t *vocab, const json_t *added, size_t *count
     return true;
 }
 
+/* Ids from `named` on are the model's alone. */
+static void pad_tokens(struct json_vocabulary *l, size_t named)
+{
+    for (size_t i = named; i < l->v.count; i++) {
+        l->tokens[i] = (struct text){"", 0};
+        l->types[i] = TOKEN_UNUSED;
+    }
+}
+
 bool json_read_tokens(const json_t *root, struct json_vocabulary *l, struct failure *f)
 {
     json_t *vocab = json_object_get(json_object_get(root, "model"), "vocab");
@@ -137,12 +146,16 @@ bool json_read_tokens(const json_t *root, struct json_vocabulary *l, struct fail
         return fail(f, "model.vocab is not an object");
     if (added != NULL && !json_is_array(added))
         return fail(f, "added_tokens is not an array");
-    if (!count_tokens(vocab, added, &l->v.count, f))
+    size_t named = 0;
+    if (!count_tokens(vocab, added, &named, f))
         return false;
+    bool padded = l->v.kind == TOKENIZER_BYTE_BPE && l->least > named;
+    l->v.count = padded ? l->least : named;
     l->tokens = calloc(l->v.count, sizeof *l->tokens);
     l->types = calloc(l->v.count, sizeof *l->types);
     if (l->tokens == NULL || l->types == NULL)
         return fail(f, "not enough memory for a vocabulary of %zu tokens", l->v.count);
+    pad_tokens(l, named);
     for (void *i = json_object_iter(vocab); i != NULL; i = json_object_iter_next(vocab, i)) {
         struct text string = {json_object_iter_key(i), json_object_iter_key_len(i)};
         if (!place_token(l, json_object_iter_value(i), string, TOKEN_NORMAL, f))
@@ -245,7 +258,15 @@ static bool read_wordpiece_post_processor(const json_t *root, struct json_vocabu
 
 /* ---- the file ---- */
 
-bool tokenizer_from_json(struct tokenizer **out, struct text json, struct failure *f)
+/* A file without model.type, as GPT-2's own, is known by its merges. */
+static bool is_bpe(const json_t *root)
+{
+    const json_t *model = json_object_get(root, "model");
+    return json_type_is(model, "BPE") || (json_object_get(model, "type") == NULL &&
+                                          json_is_array(json_object_get(model, "merges")));
+}
+
+static bool read_json(struct tokenizer **out, struct text json, size_t least, struct failure *f)
 {
     *out = NULL;
     json_error_t error;
@@ -255,9 +276,9 @@ bool tokenizer_from_json(struct tokenizer **out, struct text json, struct failur
         return fail(f, "the file is not JSON: line %d: %s", error.line,
                     text_quote((struct text){error.text, strlen(error.text)}, quoted));
     }
-    bool bpe = json_type_is(json_object_get(root, "model"), "BPE");
+    bool bpe = is_bpe(root);
     struct json_vocabulary l = {
-        .v = vocabulary_default(bpe ? TOKENIZER_BYTE_BPE : TOKENIZER_WORDPIECE)};
+        .v = vocabulary_default(bpe ? TOKENIZER_BYTE_BPE : TOKENIZER_WORDPIECE), .least = least};
     bool good = bpe ? json_read_byte_bpe(root, &l, f)
                     : read_wordpiece(root, &l, f) && read_normalizer(root, &l, f) &&
                           read_wordpiece_post_processor(root, &l, f);
@@ -270,14 +291,20 @@ bool tokenizer_from_json(struct tokenizer **out, struct text json, struct failur
     return good;
 }
 
-bool tokenizer_from_json_file(struct tokenizer **out, const char *path, struct failure *f)
+bool tokenizer_from_json(struct tokenizer **out, struct text json, struct failure *f)
+{
+    return read_json(out, json, 0, f);
+}
+
+bool tokenizer_from_json_file(struct tokenizer **out, const char *path, int64_t vocabulary,
+                              struct failure *f)
 {
     struct mapped_file file;
     *out = NULL;
     if (!mapped_file_open(&file, path, f))
         return false;
     struct text json = {(const char *)file.data, file.size};
-    bool good = tokenizer_from_json(out, json, f);
+    bool good = read_json(out, json, (size_t)vocabulary, f);
     mapped_file_close(&file);
     return good ? true : failure_prefix(f, "%s", path);
 }

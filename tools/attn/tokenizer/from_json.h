@@ -10,6 +10,7 @@
 /* A vocabulary being read; its strings belong to the JSON. */
 struct json_vocabulary {
     struct vocabulary v;
+    size_t least; /* BPE: how many ids there are at least */
     struct text *tokens;
     unsigned char *types;
     struct text *merges;

@@ -16,9 +16,11 @@ enum { WORD_BLOCK_BYTES = 3 };
 
 struct tokenizer {
     struct vocabulary rules; /* ids and switches; its arrays are NULL */
-    struct text *tokens;     /* [count] as given, inside `bytes` */
-    struct text *pieces;     /* [count] as shown, inside `bytes` */
-    struct text *raw;        /* [count] byte-level BPE: the bytes of a text; inside `bytes` */
+    int32_t *ends;           /* [end_count], rules.end first, if several were set; else NULL */
+    size_t end_count;
+    struct text *tokens; /* [count] as given, inside `bytes` */
+    struct text *pieces; /* [count] as shown, inside `bytes` */
+    struct text *raw;    /* [count] byte-level BPE: the bytes of a text; inside `bytes` */
     char *bytes;
     float *scores;          /* [count] SentencePiece */
     unsigned char *types;   /* [count] */

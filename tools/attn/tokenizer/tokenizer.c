@@ -222,6 +222,7 @@ void tokenizer_free(struct tokenizer *t)
     free(t->words);
     free(t->scores);
     free(t->bytes);
+    free(t->ends);
     free(t);
 }
 

@@ -43,7 +43,11 @@ bool tokenizer_from_gguf(struct tokenizer **out, const struct gguf *gguf, struct
  * word_cut.h; the file does not say which token ends a text that such a model writes. Its truncation and padding are
  * ignored: what limits a text is the model's table of positions. */
 bool tokenizer_from_json(struct tokenizer **out, struct text json, struct failure *f);
-bool tokenizer_from_json_file(struct tokenizer **out, const char *path, struct failure *f);
+
+/* The same from a file beside a model that scores `vocabulary` tokens: with byte-level BPE, ids up to that which the
+ * file does not name become tokens without text, which no text holds. */
+bool tokenizer_from_json_file(struct tokenizer **out, const char *path, int64_t vocabulary,
+                              struct failure *f);
 
 /* NULL is left alone. */
 void tokenizer_free(struct tokenizer *t);
@@ -133,8 +137,14 @@ const char *tokenizer_kind_name(const struct tokenizer *t);
 int32_t tokenizer_first_id(const struct tokenizer *t);
 int32_t tokenizer_last_id(const struct tokenizer *t);
 
-/* The id that marks the end of a text when generating; -1 if the vocabulary names none. */
+/* The id that marks the end of a text when generating; -1 if the vocabulary names none. Whether an id is that,
+ * or another that was set. */
 int32_t tokenizer_end_id(const struct tokenizer *t);
+bool tokenizer_ends_text(const struct tokenizer *t, int32_t id);
+
+/* In place of the vocabulary's own, before the tokenizer is in use: `count` ids, the first of which becomes
+ * tokenizer_end_id; 0 = none. False, with nothing changed, when memory runs out. */
+bool tokenizer_set_ends(struct tokenizer *t, const int32_t *ids, size_t count);
 
 /* The id whose stored string is exactly `token`, the highest if several; -1 for none. */
 int32_t tokenizer_find(const struct tokenizer *t, struct text token);
