@@ -329,7 +329,7 @@ static void sharing_changes_no_bit(void **state)
     (void)state;
     static const int64_t sizes[] = {1, 3, 7, 16, 64, 256, 5000};
     uint32_t *apart = need(WORDS, 4), *shared = need(WORDS, 4);
-    for (uint64_t seed = 58000000; seed < 58000040; seed++) {
+    for (uint64_t seed = 58000000; seed < 58000000 + (uint64_t)path_cases(40); seed++) {
         struct random random = {seed};
         struct attention_case *c = make_case(seed, &random);
         struct store *store = store_create(c, random_type(&random), &random);

@@ -129,7 +129,7 @@ static void repeat(uint64_t first, int64_t count, int (*one)(uint64_t seed))
 {
     const char *seed = getenv("ATTN_CHECK_SEED");
     int failed = 0;
-    for (int64_t i = 0; i < count && failed < 5; i++) {
+    for (int64_t i = 0; i < (seed ? count : path_cases(count)) && failed < 5; i++) {
         uint64_t at = first + (uint64_t)i;
         if (seed && at != strtoull(seed, NULL, 10))
             continue;
