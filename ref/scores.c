@@ -14,7 +14,7 @@ const attn_scores_args *attn_ref_scores_args(const attn_problem *problem, const 
     return problem->scores->constant ? problem->scores->constant : args->scores;
 }
 
-/* Beyond 1.375 * 2^127 a bias, or what the function makes, counts as that; -inf hides. */
+/* Beyond 1.375 * 2^127 a bias, what ALiBi adds, or what the function makes, counts as that; -inf hides. */
 static double counted(double x)
 {
     const double most = 0x1.6p127;
@@ -39,8 +39,8 @@ double attn_ref_alibi(const attn_problem *problem, const attn_args *args, int64_
         return 0;
     int64_t distance = attn_ref_position(problem, args, batch, query) -
                        attn_ref_key_stands(problem, args, batch, key);
-    return -(double)attn_ref_scores_args(problem, args)->alibi_slopes[head] *
-           fabs((double)distance);
+    return counted(-(double)attn_ref_scores_args(problem, args)->alibi_slopes[head] *
+                   fabs((double)distance));
 }
 
 double attn_ref_score(const attn_problem *problem, const attn_args *args, int64_t batch,

@@ -10,7 +10,7 @@
  *     masks: boolean AND documents AND blocks AND those of attn_problem
  *
  * Scores are kept in base 2, which has no room for the ends of f32: a bias counts as at most 2.3e38 (1.375 *
- * 2^127) on either side, +inf included, and so does a finite score that the function makes. A row that is
+ * 2^127) on either side, +inf included, and so do slope * distance and a finite score that the function makes. A row that is
  * -FLT_MAX throughout, as masks of some frameworks are, weighs its keys alike; NaN stays NaN.
  *
  * Blocks of rows and keys where nothing is visible are skipped; where all is visible, masks cost their

@@ -213,7 +213,7 @@ static void add_distances(const struct attn_mask *mask, float *scores, int64_t p
 {
     for (int j = first; j < last; j++) {
         int64_t distance = position - attn_mask_position(mask, key_begin + j);
-        scores[j] += slope * (float)(distance < 0 ? -distance : distance);
+        scores[j] += attn_distance_added(slope, (float)(distance < 0 ? -distance : distance));
     }
 }
 
