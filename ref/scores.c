@@ -87,7 +87,8 @@ static bool blocks_allow(const attn_problem *problem, const attn_args *args, int
     return false;
 }
 
-/* Ragged: packed, promised or not; else a promise is laid out for the problem's own lengths. */
+/* Ragged: packed, promised or not; else a promise is laid out for the problem's own lengths. Keys of a cache
+ * are never packed. */
 static bool promised_whole(const attn_problem *problem)
 {
     return problem->scores->constant && problem->lengths < ATTN_LENGTHS_RAGGED_I32;
@@ -103,8 +104,9 @@ int64_t attn_ref_query_document(const attn_problem *problem, const attn_args *ar
 int64_t attn_ref_key_document(const attn_problem *problem, const attn_args *args, int64_t batch,
                               int64_t key)
 {
-    return promised_whole(problem) ? batch * problem->keys + key
-                                   : attn_ref_key_place(problem, args, batch, key);
+    return promised_whole(problem) || (problem->scores->constant && problem->cache)
+               ? batch * problem->keys + key
+               : attn_ref_key_place(problem, args, batch, key);
 }
 
 static bool documents_allow(const attn_problem *problem, const attn_args *args, int64_t batch,

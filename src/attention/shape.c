@@ -31,7 +31,7 @@ struct attn_shape attn_run_shape(const struct attn_run_state *run, const struct 
         /* a slope beyond what counts adds no more to the nearest key */
         shape.slope = (float)(-1.4426950408889634 *
                               (double)attn_score_within(run->scores->alibi_slopes[place->head]));
-    if (plan->tiles && place->queries == plan->problem.queries && place->keys == plan->problem.keys)
+    if (plan->tiles)
         shape.tiles = attn_tiles_map(plan->tiles, place->batch, place->head);
     return shape;
 }
