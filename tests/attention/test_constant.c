@@ -280,7 +280,7 @@ static void test_same_bits_cached(void **state)
     (void)state;
     struct random random = {4};
     struct masks m = masks_create();
-    float *x = normal(&random, ROWS * SIZE);
+    float *x = normal(&random, BATCH * KV_HEADS * KEYS * SIZE);
     x[5 * SIZE] = NAN;
     attn_kv_layout layout;
     attn_kv_view view;
@@ -334,7 +334,7 @@ static void test_table_is_used_cached(void **state)
     (void)state;
     enum { FEW = 7 };
     struct random random = {5};
-    float *x = normal(&random, ROWS * SIZE), *o[2];
+    float *x = normal(&random, BATCH * KV_HEADS * KEYS * SIZE), *o[2];
     uint8_t *mask = need((size_t)FEW * KEYS, 1);
     for (int64_t i = 0; i < FEW * KEYS; i++)
         mask[i] = i % KEYS < 512;
