@@ -51,14 +51,15 @@ typedef struct attn_ref_row {
     int64_t visible_keys;
 
     double *query_channels; /* [Dk] as they are multiplied: turned if there is a rotary embedding */
-    double *key_channels;   /* [keys, Dk] those of the keys that were reached ... */
-    bool *key_known;        /* [keys] ... which they are ... */
-    const void *known_of;   /* ... of this tensor's ... */
+    double *key_channels; /* [keys, Dk] those of the keys that were reached, turned likewise ... */
+    double *value_channels; /* [keys, Dv] ... and the values of those that were visible ... */
+    bool *key_known, *value_known;   /* [keys] ... which they are ... */
+    const void *known_of;            /* ... of this tensor's or cache's ... */
     int64_t known_batch, known_head; /* ... sequence and kv head */
 } attn_ref_row;
 
-/* Room for one row of this problem at the lengths of `args`. ATTN_OK or ATTN_ERR_MEMORY. Keys are kept from
- * row to row: neither they nor their positions may change until the row is destroyed. */
+/* Room for one row of this problem at the lengths of `args`. ATTN_OK or ATTN_ERR_MEMORY. Keys and
+ * values are kept from row to row: neither they nor their positions may change until the row is destroyed. */
 attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
                                 const attn_args *args);
 void attn_ref_row_destroy(attn_ref_row *row);

@@ -23,14 +23,15 @@ double attn_ref_logit(const attn_problem *problem, const double *query, const do
     return attn_ref_scale(problem) * dot;
 }
 
-/* Forget the keys that are known, unless they are of this sequence and kv head. */
+/* Forget the keys and values that are known, unless they are of this sequence and kv head. */
 static void know_keys(attn_ref_row *row, const attn_args *args, int64_t batch, int64_t head)
 {
-    if (args->k && row->known_of == args->k && row->known_batch == batch && row->known_head == head)
+    const void *of = args->cache ? (const void *)args->cache : args->k;
+    if (of && row->known_of == of && row->known_batch == batch && row->known_head == head)
         return;
-    row->known_of = args->k, row->known_batch = batch, row->known_head = head;
+    row->known_of = of, row->known_batch = batch, row->known_head = head;
     for (int64_t j = 0; j < args->keys; j++)
-        row->key_known[j] = false;
+        row->key_known[j] = row->value_known[j] = false;
 }
 
 static const double *key_channels(attn_ref_row *row, const attn_problem *problem,
@@ -40,6 +41,17 @@ static const double *key_channels(attn_ref_row *row, const attn_problem *problem
     if (!row->key_known[key])
         attn_ref_key_channels(problem, args, row->known_batch, row->known_head, key, channels);
     row->key_known[key] = true;
+    return channels;
+}
+
+static const double *value_channels(attn_ref_row *row, const attn_problem *problem,
+                                    const attn_args *args, int64_t key)
+{
+    double *channels = row->value_channels + key * problem->head_size_v;
+    for (int64_t d = 0; !row->value_known[key] && d < problem->head_size_v; d++)
+        channels[d] =
+            attn_ref_value_element(problem, args, row->known_batch, row->known_head, key, d);
+    row->value_known[key] = true;
     return channels;
 }
 
@@ -93,9 +105,11 @@ void attn_ref_row_refer(attn_ref_row *row, const attn_problem *problem, const at
             continue;
         double e = exp(row->score[j] - reference);
         row->sum += e;
-        for (int64_t d = 0; d < problem->head_size_v && (args->v || args->cache); d++)
-            row->o[d] += e * attn_ref_value_element(problem, args, row->batch,
-                                                    kv_head(problem, row->head), j, d);
+        if (!args->v && !args->cache)
+            continue;
+        const double *value = value_channels(row, problem, args, j);
+        for (int64_t d = 0; d < problem->head_size_v; d++)
+            row->o[d] += e * value[d];
     }
 }
 
@@ -107,9 +121,9 @@ static void weighted_values(attn_ref_row *row, const attn_problem *problem, cons
     for (int64_t j = 0; j < row->keys && (args->v || args->cache); j++) {
         if (!row->visible[j])
             continue;
+        const double *value = value_channels(row, problem, args, j);
         for (int64_t d = 0; d < problem->head_size_v; d++)
-            row->o[d] += row->weight[j] * attn_ref_value_element(problem, args, row->batch,
-                                                                 kv_head(problem, row->head), j, d);
+            row->o[d] += row->weight[j] * value[d];
     }
     for (int64_t d = 0; d < problem->head_size_v; d++)
         row->o[d] *= row->share;
@@ -170,10 +184,13 @@ attn_status attn_ref_row_create(attn_ref_row *row, const attn_problem *problem,
     row->o = calloc(size_v, sizeof *row->o);
     row->query_channels = calloc((size_t)problem->head_size, sizeof *row->query_channels);
     row->key_channels = calloc(keys * (size_t)problem->head_size, sizeof *row->key_channels);
+    row->value_channels = calloc(keys * size_v, sizeof *row->value_channels);
     row->key_known = calloc(keys, sizeof *row->key_known);
+    row->value_known = calloc(keys, sizeof *row->value_known);
     row->known_batch = -1;
     if (row->stands && row->reached && row->visible && row->logit && row->score && row->weight &&
-        row->o && row->query_channels && row->key_channels && row->key_known)
+        row->o && row->query_channels && row->key_channels && row->value_channels &&
+        row->key_known && row->value_known)
         return ATTN_OK;
     attn_ref_row_destroy(row);
     return ATTN_ERR_MEMORY;
@@ -190,6 +207,8 @@ void attn_ref_row_destroy(attn_ref_row *row)
     free(row->o);
     free(row->query_channels);
     free(row->key_channels);
+    free(row->value_channels);
     free(row->key_known);
+    free(row->value_known);
     memset(row, 0, sizeof *row);
 }

@@ -14,7 +14,7 @@ const attn_scores_args *attn_ref_scores_args(const attn_problem *problem, const 
     return problem->scores->constant ? problem->scores->constant : args->scores;
 }
 
-/* Beyond 1.375 * 2^127 a bias, or what the function makes, counts as that; -inf hides. */
+/* Beyond 1.375 * 2^127 a bias, what ALiBi adds, or what the function makes, counts as that; -inf hides. */
 static double counted(double x)
 {
     const double most = 0x1.6p127;
@@ -39,8 +39,8 @@ double attn_ref_alibi(const attn_problem *problem, const attn_args *args, int64_
         return 0;
     int64_t distance = attn_ref_position(problem, args, batch, query) -
                        attn_ref_key_stands(problem, args, batch, key);
-    return -(double)attn_ref_scores_args(problem, args)->alibi_slopes[head] *
-           fabs((double)distance);
+    return counted(-(double)attn_ref_scores_args(problem, args)->alibi_slopes[head] *
+                   fabs((double)distance));
 }
 
 double attn_ref_score(const attn_problem *problem, const attn_args *args, int64_t batch,
@@ -87,7 +87,8 @@ static bool blocks_allow(const attn_problem *problem, const attn_args *args, int
     return false;
 }
 
-/* Ragged: packed, promised or not; else a promise is laid out for the problem's own lengths. */
+/* Ragged: packed, promised or not; else a promise is laid out for the problem's own lengths. Keys of a cache
+ * are never packed. */
 static bool promised_whole(const attn_problem *problem)
 {
     return problem->scores->constant && problem->lengths < ATTN_LENGTHS_RAGGED_I32;
@@ -103,8 +104,9 @@ int64_t attn_ref_query_document(const attn_problem *problem, const attn_args *ar
 int64_t attn_ref_key_document(const attn_problem *problem, const attn_args *args, int64_t batch,
                               int64_t key)
 {
-    return promised_whole(problem) ? batch * problem->keys + key
-                                   : attn_ref_key_place(problem, args, batch, key);
+    return promised_whole(problem) || (problem->scores->constant && problem->cache)
+               ? batch * problem->keys + key
+               : attn_ref_key_place(problem, args, batch, key);
 }
 
 static bool documents_allow(const attn_problem *problem, const attn_args *args, int64_t batch,

@@ -10,8 +10,9 @@
  *     masks: boolean AND documents AND blocks AND those of attn_problem
  *
  * Scores are kept in base 2, which has no room for the ends of f32: a bias counts as at most 2.3e38 (1.375 *
- * 2^127) on either side, +inf included, and so does a finite score that the function makes. A row that is
- * -FLT_MAX throughout, as masks of some frameworks are, weighs its keys alike; NaN stays NaN.
+ * 2^127) on either side, +inf included, and so do slope * distance and a finite score that the function
+ * makes. A row that is -FLT_MAX throughout, as masks of some frameworks are, weighs its keys alike; NaN stays
+ * NaN.
  *
  * Blocks of rows and keys where nothing is visible are skipped; where all is visible, masks cost their
  * reading. A key that a bias or a function hides by -inf is not visible; one whose q.k is -inf by itself is,
@@ -71,8 +72,10 @@ typedef struct attn_scores {
      * the pointers point to must stay there, unchanged, while the plan lives; the struct itself is read
      * when planning. Blocks of rows x keys are then told apart (skip, full, partial) once, by reading
      * the masks when planning, and the plan keeps a byte for each block; heads and sequences that share
-     * a mask share the bytes. Sequences shorter than the problem's, and ragged batches, are judged at
-     * each run, as without the promise. The same bits either way. NULL (default) = no promise. */
+     * a mask share the bytes. Blocks that a sequence shorter than the problem's cuts, and ragged batches,
+     * are judged at each run, as without the promise; so it is over a cache, where a few queries save
+     * reading if they are as many as the problem's. The same bits either way. NULL (default) = no
+     * promise. */
     const struct attn_scores_args *constant;
 } attn_scores;
 

@@ -213,7 +213,7 @@ static void add_distances(const struct attn_mask *mask, float *scores, int64_t p
 {
     for (int j = first; j < last; j++) {
         int64_t distance = position - attn_mask_position(mask, key_begin + j);
-        scores[j] += slope * (float)(distance < 0 ? -distance : distance);
+        scores[j] += attn_distance_added(slope, (float)(distance < 0 ? -distance : distance));
     }
 }
 
@@ -351,7 +351,8 @@ static void finish_shaped(const struct attn_block *block, const struct attn_run_
     }
 }
 
-/* What is read makes of the block, from the plan's table if it is one of its blocks. */
+/* What is read makes of the block, from the plan's table if it is one of its blocks: a sequence shorter than the
+ * plan's cuts its last ones. */
 static enum attn_tile read_tile(const struct attn_block *block, const struct attn_plan *plan,
                                 const struct attn_shape *shape)
 {
@@ -359,7 +360,8 @@ static enum attn_tile read_tile(const struct attn_block *block, const struct att
     const int64_t key_end = block->key_begin + block->keys;
     const struct attn_tiles *tiles = plan->tiles;
     if (shape->tiles && block->row_begin % tiles->rows.rows == 0 &&
-        block->rows == attn_int64_min(tiles->rows.rows, plan->problem.queries - block->row_begin))
+        block->rows == attn_int64_min(tiles->rows.rows, plan->problem.queries - block->row_begin) &&
+        block->keys == attn_int64_min(plan->block_keys, plan->problem.keys - block->key_begin))
         return (enum attn_tile)
             shape->tiles[block->row_begin / tiles->rows.rows * tiles->key_blocks +
                          block->key_begin / plan->block_keys];

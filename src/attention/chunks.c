@@ -60,11 +60,14 @@ static float highest(const struct attn_row *rows, int64_t chunks)
     return high;
 }
 
-/* What a chunk is multiplied by: 0 where it saw no weight; NaN stays. */
+/* What a chunk is multiplied by: 0 where it saw no weight. A sum that is NaN reaches the whole row, however low
+ * the chunk's reference is: it may be -inf, where no other score was. */
 static double factor_of(const struct attn_row *row, float reference)
 {
     if (row->sum == 0.0f)
         return 0.0;
+    if (row->sum != row->sum)
+        return NAN;
     return exp2((double)row->reference - (double)reference);
 }
 

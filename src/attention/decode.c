@@ -341,6 +341,8 @@ static void weigh_tile(struct attn_decode_tile *tile, int keys)
             fill_zeros(view.scores + (int64_t)q * ATTN_SCORE_STRIDE, 0, keys);
         if (head->seen) {
             attn_block_finish(&head->block, run, &head->place, &head->shape, &view, true);
+            if (plan->keeps_weights)
+                attn_kept_scores(run, &head->place, &head->block, &view);
             softmax_head(tile, h);
         }
         if (plan->keeps_weights)

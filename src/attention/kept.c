@@ -1,13 +1,16 @@
 /* What forward tells by a second sweep, decoding tells of weights that it kept: reading keys again would cost
  * half as much as all of it, and the weights of few rows are little beside keys and values.
  *
- * A kept weight is e = 2^(s - r) for the row's reference r as it was after the block, -1 where masks that are
- * read hide the key. With the finished reference R and sum l, p = e 2^(r - R) / l: as each block has one
- * factor, no exponential is taken twice. Numbers stand by a row's own keys and queries, sums are in the order
+ * A kept weight is e = 2^(s - r) for the row's reference r as it was after the block. Below 0 it is no weight:
+ * HIDDEN where masks that are read hide the key, NOTHING where else the score was -inf; p is 0 there even in a
+ * row that is NaN, where that of an e which underflowed to 0 is NaN. With the finished reference R and sum l,
+ * p = e 2^(r - R) / l: as each block has one factor, no exponential is taken twice. Numbers stand by a row's own keys and queries, sums are in the order
  * of the queries, so nothing depends on pages, company or who runs what. */
 #include "attention/kept.h"
 
 #include <math.h>
+
+static const float HIDDEN = -1.0f, NOTHING = -2.0f;
 
 static int64_t group_of(const struct attn_plan *plan)
 {
@@ -30,6 +33,50 @@ static float *weights_at(const struct attn_run_state *run, int64_t row, int64_t 
     return run->workspace.kept + row * run->key_blocks * run->plan->block_keys + key;
 }
 
+static float *reference_at(const struct attn_run_state *run, int64_t row,
+                           const struct attn_block *block)
+{
+    return run->workspace.kept_reference + row * run->key_blocks +
+           block->key_begin / run->plan->block_keys;
+}
+
+/* Keys [first, last) of the block are those of the query's group. */
+static void find_group(const struct attn_plan *plan, const struct attn_block *block, int query,
+                       int *first, int *last)
+{
+    const int group = query / plan->kernels->rows;
+    *first = block->key_first[group];
+    *last = block->key_last[group] < block->keys ? block->key_last[group] : block->keys;
+}
+
+static bool has_nothing(const float *scores, int first, int last)
+{
+    int found = 0;
+    for (int j = first; j < last; j++)
+        found |= scores[j] == -INFINITY;
+    return found;
+}
+
+/* Few blocks have such a score, or keys outside a group: for the others the reference 0 says that there is
+ * nothing to look for. */
+void attn_kept_scores(const struct attn_run_state *run, const struct attn_place *place,
+                      const struct attn_block *block, const struct attn_scratch *scratch)
+{
+    for (int query = 0; query < block->rows; query++) {
+        const int64_t row = row_of(run, place, query);
+        const float *scores = scratch->scores + (int64_t)query * ATTN_SCORE_STRIDE;
+        int first, last;
+        find_group(run->plan, block, query, &first, &last);
+        const bool all = first == 0 && last == block->keys && !has_nothing(scores, first, last);
+        *reference_at(run, row, block) = all ? 0.0f : -INFINITY;
+        if (all)
+            continue;
+        float *kept = weights_at(run, row, block->key_begin);
+        for (int j = 0; j < block->keys; j++)
+            kept[j] = j < first || j >= last ? -INFINITY : scores[j];
+    }
+}
+
 void attn_kept_block(const struct attn_run_state *run, const struct attn_place *place,
                      const struct attn_block *block, const struct attn_scratch *scratch,
                      const float *weights)
@@ -38,21 +85,25 @@ void attn_kept_block(const struct attn_run_state *run, const struct attn_place *
     const bool viewed = plan->reads_masks && attn_plan_wants(plan, ATTN_STAT_COLUMN_VIEWERS);
     for (int query = 0; query < block->rows; query++) {
         const int64_t row = row_of(run, place, query);
-        float *kept = weights_at(run, row, block->key_begin);
-        run->workspace.kept_reference[row * run->key_blocks + block->key_begin / plan->block_keys] =
-            weights ? scratch->rows[query].reference : -INFINITY;
-        if (weights)
-            memcpy(kept, weights + (int64_t)query * ATTN_SCORE_STRIDE,
-                   (size_t)block->keys * sizeof(float));
+        float *kept = weights_at(run, row, block->key_begin),
+              *reference = reference_at(run, row, block);
+        const float *from = weights ? weights + (int64_t)query * ATTN_SCORE_STRIDE : NULL;
+        const bool all = *reference == 0.0f;
+        *reference = weights ? scratch->rows[query].reference : -INFINITY;
+        if (weights && all)
+            memcpy(kept, from, (size_t)block->keys * sizeof(float));
+        for (int j = 0; weights && !all && j < block->keys; j++)
+            kept[j] = kept[j] == -INFINITY ? NOTHING : from[j];
         for (int j = 0; !weights && j < block->keys; j++)
-            kept[j] = viewed ? -1.0f : 0.0f;
+            kept[j] = HIDDEN;
         if (!weights || !viewed || !block->marked)
             continue;
-        const int group = query / plan->kernels->rows;
+        int first, last;
+        find_group(plan, block, query, &first, &last);
         const uint8_t *visible = scratch->visible + (int64_t)query * ATTN_BLOCK_KEYS;
         for (int j = 0; j < block->keys; j++)
-            if (j < block->key_first[group] || j >= block->key_last[group] || !visible[j])
-                kept[j] = -1.0f;
+            if (j < first || j >= last || !visible[j])
+                kept[j] = HIDDEN;
     }
 }
 
@@ -68,10 +119,10 @@ static float factor_of(const struct attn_run_state *run, const struct attn_place
     return (float)(exp2((double)reference - (double)w->reference[at]) * (double)w->inverse[at]);
 }
 
-/* 0 for what is masked, even in a row that is NaN. */
+/* 0 for what is no weight, even in a row that is NaN. */
 static inline float weight_of(float kept, float factor)
 {
-    return kept <= 0.0f ? 0.0f : kept * factor;
+    return kept < 0.0f ? 0.0f : kept * factor;
 }
 
 /* Place of task (batch, head decoded now); false if it was not decoded. */
@@ -128,7 +179,7 @@ static void count_block(const struct attn_run_state *run, const struct attn_plac
         const float *kept =
             weights_at(run, row_of(run, place, query), block * run->plan->block_keys);
         for (int j = 0; j < keys; j++)
-            viewers[j] += kept[j] != -1.0f;
+            viewers[j] += kept[j] != HIDDEN;
     }
 }
 
@@ -198,8 +249,10 @@ static void segments_of_row(const struct attn_run_state *run, const struct attn_
             mass[ids[j]] += factor * sum_run(kept + j, (int)(next - j));
         }
     }
+    const float inverse =
+        run->workspace.inverse[place->rows_at + query]; /* NaN reaches every segment */
     for (int32_t i = 0; i < count; i++)
-        to[i] = (float)mass[i];
+        to[i] = inverse != inverse ? inverse : (float)mass[i];
 }
 
 void attn_task_kept_segments(void *argument, int64_t index, int worker)

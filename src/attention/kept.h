@@ -5,7 +5,11 @@
 
 #include "attention/block.h"
 
-/* Keep the weights of a block, 2^(score - rows[query].reference), of all its queries: `weights` is row 0 of
+/* Before the softmax: which scores of the block, finished and in scratch->scores, are -inf. */
+void attn_kept_scores(const struct attn_run_state *run, const struct attn_place *place,
+                      const struct attn_block *block, const struct attn_scratch *scratch);
+
+/* Behind it: keep the weights of the block, 2^(score - rows[query].reference), of all its queries: `weights` is row 0 of
  * [block->rows][ATTN_SCORE_STRIDE]. NULL: no row sees any of these keys. */
 void attn_kept_block(const struct attn_run_state *run, const struct attn_place *place,
                      const struct attn_block *block, const struct attn_scratch *scratch,

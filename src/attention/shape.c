@@ -28,8 +28,10 @@ struct attn_shape attn_run_shape(const struct attn_run_state *run, const struct 
     if (place->queries > 0 && place->keys > 0) /* else the arrays may be NULL, and are not read */
         shape.content = content_of(run, place);
     if (plan->scores.alibi)
-        shape.slope = (float)(-1.4426950408889634 * (double)run->scores->alibi_slopes[place->head]);
-    if (plan->tiles && place->queries == plan->problem.queries && place->keys == plan->problem.keys)
+        /* a slope beyond what counts adds no more to the nearest key */
+        shape.slope = (float)(-1.4426950408889634 *
+                              (double)attn_score_within(run->scores->alibi_slopes[place->head]));
+    if (plan->tiles)
         shape.tiles = attn_tiles_map(plan->tiles, place->batch, place->head);
     return shape;
 }
@@ -46,15 +48,16 @@ double attn_shape_pair(const struct attn_run_state *run, const struct attn_place
         return -INFINITY;
     double score = cap > 0.0 ? cap * tanh(u / cap) : u;
     if (shape->content.bias)
-        score += (double)attn_element_value(shape->content.bias, shape->content.bias_dtype,
-                                            query * shape->content.bias_stride + key);
+        score += (double)attn_score_within(
+            attn_element_value(shape->content.bias, shape->content.bias_dtype,
+                               query * shape->content.bias_stride + key));
     int64_t distance = query + shape->mask.offset - attn_mask_position(&shape->mask, key);
-    score += 0.6931471805599453 * (double)shape->slope * fabs((double)distance);
+    score += 0.6931471805599453 * (double)attn_distance_added(shape->slope, fabsf((float)distance));
     if (plan->scores.function) {
         float one = (float)score;
         plan->scores.function(plan->scores.function_context, place->batch, place->head, query, 1,
                               key, 1, &one, 1);
-        score = (double)one;
+        score = isinf(one) ? (double)one : (double)attn_score_within(one);
     }
     return score;
 }

@@ -208,6 +208,16 @@ static inline float attn_score_within(float x)
     return x < -ATTN_SCORE_MOST ? -ATTN_SCORE_MOST : x > ATTN_SCORE_MOST ? ATTN_SCORE_MOST : x;
 }
 
+/* The same in base 2. */
+#define ATTN_SCORE_MOST_BASE2 (ATTN_SCORE_MOST * 1.44269504f)
+
+/* What ALiBi adds at a distance >= 0, in base 2. */
+static inline float attn_distance_added(float slope_base2, float distance)
+{
+    const float most = ATTN_SCORE_MOST_BASE2, added = slope_base2 * distance;
+    return added < -most ? -most : added > most ? most : added;
+}
+
 struct attn_kernels {
     const char *name; /* of the path */
     enum attn_path path;
@@ -259,7 +269,8 @@ struct attn_kernels {
     void (*softcap)(float *scores, int count, float cap);
     /* scores[j] += unit * attn_score_within(bias[j]), count any */
     void (*add_bias)(float *scores, int count, const void *bias, attn_dtype dtype, float unit);
-    /* scores[j] += slope * |start - j|; count a multiple of lanes */
+    /* scores[j] += slope * |start - j|, of which no more than ATTN_SCORE_MOST_BASE2 counts; count a multiple of
+     * lanes, slope finite */
     void (*add_distance)(float *scores, int count, int64_t start, float slope);
     /* scores[j] = -inf where visible[j] is 0 */
     void (*apply_mask)(float *scores, int count, const uint8_t *visible);

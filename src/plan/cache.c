@@ -13,10 +13,6 @@
 /* What a cache cannot serve. */
 static attn_status check_options(const attn_problem *p, attn_error *error)
 {
-    if (p->scores && p->scores->constant)
-        return attn_fail(error, ATTN_ERR_VALUE,
-                         "problem.scores.constant is given beside problem.cache, whose lengths "
-                         "change; it must be NULL");
     if (p->total_keys != 0)
         return attn_fail(error, ATTN_ERR_SHAPE,
                          "problem.total_keys is %" PRId64

@@ -88,15 +88,29 @@ static void say_path(struct text *text, const struct attn_plan *plan)
     say(text, "\n");
 }
 
+/* What becomes of masks promised constant. */
+static void say_promise(struct text *text, const struct attn_plan *plan, bool read)
+{
+    if (plan->tiles)
+        say(text, "; masks promised constant were read when planning, %" PRId64 " maps of blocks%s",
+            plan->tiles->batch_maps * plan->tiles->head_maps,
+            plan->cached ? ": a run reads them where its own queries or keys cut a block" : "");
+    else if (plan->constant_given && read)
+        say(text, "; the promise of constant masks is of no use here: %s",
+            attn_is_ragged(plan->problem.lengths) ? "batches are ragged" : "there are no pairs");
+}
+
 static void say_tiles(struct text *text, const struct attn_plan *plan)
 {
     const attn_problem *p = &plan->problem;
     const attn_scores *scores = &plan->scores;
+    const bool read = scores->mask || scores->bias || scores->documents || scores->block_rows > 0;
     if (plan->cached) {
-        say(text, "tiles: judged at each run, which alone knows how many keys there are\n");
+        say(text, "tiles: judged at each run, which alone knows how many keys there are");
+        say_promise(text, plan, read);
+        say(text, "\n");
         return;
     }
-    const bool read = scores->mask || scores->bias || scores->documents || scores->block_rows > 0;
     struct attn_tile_counts counts = attn_tiles_count(plan);
     say(text, "tiles: ");
     if (counts.known)
@@ -110,12 +124,7 @@ static void say_tiles(struct text *text, const struct attn_plan *plan)
             : p->head_windows                  ? "the windows of heads"
             : p->prefix_lm || p->excluded_keys ? "prefixes and excluded keys"
                                                : "where the queries stand");
-    if (plan->tiles)
-        say(text, "; masks promised constant were read when planning, %" PRId64 " maps of blocks",
-            plan->tiles->batch_maps * plan->tiles->head_maps);
-    else if (plan->constant_given && read)
-        say(text, "; the promise of constant masks is of no use here: %s",
-            attn_is_ragged(p->lengths) ? "batches are ragged" : "there are no pairs");
+    say_promise(text, plan, read);
     if (scores->function)
         say(text, "; the caller's function sees every tile that is not skipped");
     if (attn_tile_worked(plan, ATTN_TILE_FULL, p->keys) != ATTN_TILE_FULL && counts.known)

@@ -192,12 +192,12 @@ attn_status attn_scores_constant_check(const struct attn_plan *plan, attn_error 
 {
     const attn_problem *p = &plan->problem;
     const bool ragged = attn_is_ragged(p->lengths);
-    const struct given given = {"problem.scores.constant",
-                                &plan->constant,
-                                p->queries,
-                                p->keys,
-                                p->batch > 0 && p->queries > 0 &&
-                                    !(ragged && p->total_queries == 0),
-                                p->batch > 0 && p->keys > 0 && !(ragged && p->total_keys == 0)};
+    const struct given given = {
+        "problem.scores.constant",
+        &plan->constant,
+        p->queries,
+        p->keys,
+        p->batch > 0 && p->queries > 0 && !(ragged && p->total_queries == 0),
+        p->batch > 0 && p->keys > 0 && !(ragged && !plan->cached && p->total_keys == 0)};
     return check_given(plan, &given, error);
 }

@@ -312,7 +312,6 @@ static void unnormalised_bounds(struct row_bounds *b, const attn_ref_row *row, d
 static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const attn_problem *p,
                           const attn_args *args, double acc)
 {
-    int64_t kv_head = row->head / (p->heads / p->kv_heads);
     for (int64_t d = 0; d < p->head_size_v; d++)
         b->o[d] = 0;
     for (int64_t j = 0; j < b->keys && (args->v || args->cache); j++) {
@@ -326,8 +325,9 @@ static void output_bounds(struct row_bounds *b, const attn_ref_row *row, const a
         double factor = off + acc * weight + 0x1p-120;
         if (b->pairs)
             factor += 0x1p-8 * (weight + off) + 0x1p-126;
+        const double *value = row->value_channels + j * p->head_size_v;
         for (int64_t d = 0; d < p->head_size_v; d++) {
-            double x = fabs(attn_ref_value_element(p, args, row->batch, kv_head, j, d));
+            double x = fabs(value[d]);
             double lost = b->pairs ? (is_subnormal(x, 0) ? weight * x : 0) + 0x1p-125 : 0x1p-147;
             b->o[d] += isfinite(x) && x * 0x1p8 * (double)b->keys > (double)FLT_MAX
                            ? INFINITY

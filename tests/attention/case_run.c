@@ -79,10 +79,12 @@ void case_describe(const struct attention_case *c, FILE *file)
             (long long)p->head_size_v);
     fprintf(file, "  strides");
     describe_layout("q", &p->q, file);
-    describe_layout("k", &p->k, file);
-    describe_layout("v", &p->v, file);
+    if (!p->cache) { /* beside one they are anything */
+        describe_layout("k", &p->k, file);
+        describe_layout("v", &p->v, file);
+    }
     describe_layout("o", &p->o, file);
-    fprintf(file, "%s\n", c->packed ? " packed" : "");
+    fprintf(file, "%s%s\n", c->packed ? " packed" : "", p->cache ? " over a cache" : "");
     fprintf(file, "  scale %g softcap %g causal %d alignment %d window (%lld %lld %lld)",
             (double)p->scale, (double)p->softcap, p->causal, (int)p->alignment,
             (long long)p->window.left, (long long)p->window.right, (long long)p->window.prefix);

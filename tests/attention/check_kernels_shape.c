@@ -84,7 +84,11 @@ void check_add_distance(void **state)
     for (int round = 0; round < 600; round++) {
         const int count = (int)random_between(&random, 0, 12) * kernels->lanes;
         const int64_t reach = reaches[round % 4], start = random_between(&random, -reach, reach);
-        const float slope = -(float)exp2(-8 * random_unit(&random));
+        const double most = (double)ATTN_SCORE_MOST_BASE2;
+        /* every fifth passes what counts, at the first step or farther */
+        const float slope =
+            round % 5 == 4 ? (float)((round % 2 ? most : -most) / exp2(30 * random_unit(&random)))
+                           : -(float)exp2(-8 * random_unit(&random));
         float *scores = hostile_scores(&random, count, 3);
         float *before = copy_of(scores, count);
         kernels->add_distance(scores, count, start, slope);
@@ -93,8 +97,13 @@ void check_add_distance(void **state)
             largest < 0x1p24 ? 0 : ROUND * largest * (1 + (double)count / kernels->lanes);
         for (int j = 0; j < count; j++) {
             double added = (double)slope * fabs((double)(start - j));
-            near("distant", j, (double)scores[j], (double)before[j] + added,
-                 2 * ROUND * (fabs((double)before[j]) + fabs(added)) + rounded);
+            added = added < -most ? -most : added > most ? most : added;
+            double sum = (double)before[j] + added;
+            if (fabs(sum) > (double)FLT_MAX)
+                sum = sum > 0 ? INFINITY : -INFINITY;
+            near("distant", j, (double)scores[j], sum,
+                 2 * ROUND * (fabs((double)before[j]) + fabs(added)) +
+                     rounded * fmax(1, fabs((double)slope)));
         }
         release();
     }

@@ -417,6 +417,37 @@ static void ends_of_f32(void **state)
     }
 }
 
+/* Finite slopes past what f32 holds in base 2, at the first key or farther: every key but that of the query
+ * itself is as low (or as high) as ALiBi goes, and they weigh alike. */
+static void steep_slopes(void **state)
+{
+    (void)state;
+    static const float slopes[] = {FLT_MAX, 2.4e38f, 1e38f, 1e36f, 2e35f, -FLT_MAX, -1e38f, -2e35f};
+    for (int turn = 0; turn < 3; turn++) {
+        struct random random = {(uint64_t)turn};
+        attn_problem p = attn_problem_init(1, 8, 2, turn == 1 ? 1 : 40, 1500, 16);
+        attn_scores scores = attn_scores_init();
+        set_dtype(&p, (attn_dtype)(ATTN_F32 + turn));
+        p.scores = &scores;
+        p.causal = turn == 2;
+        scores.alibi = true;
+        attn_statistics_wanted wanted = attn_statistics_wanted_init(
+            ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT | ATTN_STAT_MAX_KEY | ATTN_STAT_VISIBLE_KEYS |
+            ATTN_STAT_COLUMN_MASS);
+        struct case_options options = case_options_init(&p);
+        options.wanted = &wanted;
+        struct attention_case *c = case_create(&p, &options);
+        c->values = "slopes to the ends of f32";
+        case_fill_qkv(c, &random, 1);
+        c->scores_args.alibi_slopes = c->alibi_slopes = need(8, sizeof *c->alibi_slopes);
+        memcpy(c->alibi_slopes, slopes, sizeof slopes);
+        const int64_t skipped = record.skipped_rows;
+        run_and_compare(c);
+        assert_int_equal(record.skipped_rows, skipped);
+        case_destroy(c);
+    }
+}
+
 int main(void)
 {
     int status = path_check();
@@ -427,6 +458,7 @@ int main(void)
         cmocka_unit_test(late_poison),         cmocka_unit_test(outputs_beyond_f16),
         cmocka_unit_test(sinks_of_every_size), cmocka_unit_test(blind_rows),
         cmocka_unit_test(far_positions),       cmocka_unit_test(ends_of_f32),
+        cmocka_unit_test(steep_slopes),
     };
     status = cmocka_run_group_tests_name("check_values_fixed", tests, NULL, NULL);
     record_print(&record);

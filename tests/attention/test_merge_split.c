@@ -18,6 +18,7 @@
 
 #include "attention/attention_case.h"
 #include "attention/bounds.h"
+#include "attention/path.h"
 #include "attn_ref_merge.h"
 
 #include <cmocka.h>
@@ -303,7 +304,7 @@ static void reverse_parts(struct split *s)
 static void test_split(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 250; seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)path_cases(250); seed++) {
         struct split s = split_create(seed);
         run_parts(&s);
         merge(&s, s.parts);
@@ -330,7 +331,7 @@ static void test_split(void **state)
 static void test_strided(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 40; seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)path_cases(40); seed++) {
         struct split s = split_create(seed);
         int64_t size = s.problem.head_size_v, heads = s.problem.heads, n = s.whole->args.queries;
         run_parts(&s);
@@ -363,7 +364,7 @@ static void test_strided(void **state)
 static void test_sink(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 100; seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)path_cases(100); seed++) {
         struct split s = split_create(seed);
         struct random random = {seed};
         int64_t n = s.whole->args.queries, size = s.problem.head_size_v, heads = s.problem.heads;
@@ -394,7 +395,7 @@ static void test_sink(void **state)
 static void test_sink_of_the_run(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)path_cases(60); seed++) {
         struct split s = split_create(seed);
         struct random random = {seed};
         int64_t n = s.whole->args.queries, size = s.problem.head_size_v, rows = rows_of(&s);

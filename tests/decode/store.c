@@ -447,15 +447,16 @@ static void relay_columns(struct attention_case *c)
     s->segment_ids = c->segment_ids = padded;
 }
 
-/* Documents of keys are [B, Nk] over a cache, whatever the queries. */
+/* Documents of keys are [B, Nk] over a cache, whatever the queries; promised, by the problem's own Nk. */
 static void relay_documents(struct attention_case *c)
 {
     if (!c->key_documents || c->problem.lengths < ATTN_LENGTHS_RAGGED_I32)
         return;
-    int32_t *padded = need((size_t)(c->args.batch * c->args.keys), sizeof *padded);
+    const int64_t keys = c->scores.constant ? c->problem.keys : c->args.keys;
+    int32_t *padded = need((size_t)(c->args.batch * keys), sizeof *padded);
     for (int64_t b = 0; b < c->args.batch; b++)
         for (int64_t j = 0; j < case_keys(c, b); j++)
-            padded[b * c->args.keys + j] =
+            padded[b * keys + j] =
                 c->key_documents[attn_ref_key_place(&c->problem, &c->args, b, j)];
     free(c->key_documents);
     c->scores_args.key_documents = c->key_documents = padded;

@@ -4,6 +4,7 @@
 #include "attention/path.h"
 #include "decode/store.h"
 
+#include <float.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,25 +69,10 @@ static int64_t random_page_size(struct random *random)
     return sizes[random_between(random, 0, 11)];
 }
 
-/* What a plan over a cache refuses: promises; a limit is drawn anew for it. */
-static void take_back(struct attention_case *c)
-{
-    c->problem.workspace_limit = 0;
-    c->problem.workspace_threads = 0;
-    if (c->problem.scores && c->problem.scores->constant) {
-        c->scores.constant = NULL;
-        c->args.scores = &c->scores_args;
-        c->scores.block_rows = c->scores.block_keys =
-            0; /* lists of blocks are of the plan's lengths */
-        c->scores_args.block_starts = NULL;
-        c->scores_args.block_indices = NULL;
-    }
-}
-
 /* Lay, run and compare; `hostile`: what nobody sees is turned before, poisoned rows are then a fault. */
 static int run_laid(struct attention_case *c, bool hostile, struct random *random)
 {
-    take_back(c);
+    c->problem.workspace_limit = c->problem.workspace_threads = 0; /* drawn anew for a cache */
     struct store *store = store_create(c, random_type(c, random), random);
     int64_t page_size = random_page_size(random);
     page_size = page_size > c->args.keys + 8 ? c->args.keys + 8 : page_size;
@@ -129,7 +115,7 @@ static void repeat(uint64_t first, int64_t count, int (*one)(uint64_t seed))
 {
     const char *seed = getenv("ATTN_CHECK_SEED");
     int failed = 0;
-    for (int64_t i = 0; i < count && failed < 5; i++) {
+    for (int64_t i = 0; i < (seed ? count : path_cases(count)) && failed < 5; i++) {
         uint64_t at = first + (uint64_t)i;
         if (seed && at != strtoull(seed, NULL, 10))
             continue;
@@ -246,15 +232,111 @@ static void tall_cases(void **state)
     repeat(53000000, 40, one_tall);
 }
 
+/* ALiBi past what f32 holds in base 2, wherever keys stand: every key but the nearest is as low as it goes. */
+static int one_steep(uint64_t seed)
+{
+    static const float slopes[] = {FLT_MAX, 2.4e38f, 1e36f, -FLT_MAX, -2e35f, 2e35f};
+    struct random random = {seed};
+    attn_problem p =
+        attn_problem_init(2, 6, 2, seed % 3 == 0 ? 40 : 1 + (int64_t)seed % 3, 1300, 32);
+    attn_scores scores = attn_scores_init();
+    scores.alibi = true;
+    p.scores = &scores;
+    p.causal = seed % 2;
+    attn_statistics_wanted wanted =
+        attn_statistics_wanted_init(ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT | ATTN_STAT_MAX_KEY |
+                                    ATTN_STAT_VISIBLE_KEYS | ATTN_STAT_COLUMN_MASS);
+    struct case_options options = case_options_init(&p);
+    options.wanted = &wanted;
+    struct attention_case *c = case_create(&p, &options);
+    c->seed = seed;
+    c->values = "slopes to the ends of f32";
+    case_fill_qkv(c, &random, 1);
+    c->scores_args.alibi_slopes = c->alibi_slopes = need(6, sizeof *c->alibi_slopes);
+    memcpy(c->alibi_slopes, slopes, sizeof slopes);
+    const int64_t skipped = record.skipped_rows;
+    int faults = run_laid(c, false, &random);
+    faults += record.skipped_rows != skipped;
+    case_destroy(c);
+    return faults;
+}
+
+static void steep_slopes(void **state)
+{
+    (void)state;
+    repeat(54500000, 12, one_steep);
+}
+
+/* Documents and a mask promised constant, laid out for more keys than the run has; padded and ragged queries. */
+static int one_promised(uint64_t seed)
+{
+    struct random random = {seed};
+    attn_problem p = attn_problem_init(3, 4, 2, seed % 2 ? 5 : 40, 900, 32);
+    p.lengths = (attn_lengths)(seed / 2 % 4);
+    const bool ragged = p.lengths >= ATTN_LENGTHS_RAGGED_I32;
+    attn_scores scores = attn_scores_init();
+    scores.documents = true;
+    scores.mask = ATTN_MASK_BYTES;
+    const int64_t stride[3] = {p.queries * p.keys, 0, p.keys};
+    memcpy(scores.mask_stride, stride, sizeof stride);
+    p.scores = &scores;
+    int64_t queries[3], keys[3];
+    struct case_options options = case_options_init(&p);
+    options.keys = random_between(&random, 500, 850);
+    for (int b = 0; b < 3; b++) {
+        queries[b] = random_between(&random, 1, p.queries);
+        keys[b] = random_between(&random, 1, options.keys);
+        p.total_queries += ragged ? queries[b] : 0;
+        p.total_keys += ragged ? keys[b] : 0;
+    }
+    options.query_lengths = queries, options.key_lengths = keys;
+    options.constant = true;
+    case_random_layouts(&p, &random, false);
+    struct attention_case *c = case_create(&p, &options);
+    c->seed = seed;
+    c->values = "documents promised";
+    case_fill_qkv(c, &random, 1);
+    case_random_scores(c, &random);
+    int faults = run_laid(c, false, &random);
+    case_destroy(c);
+    return faults;
+}
+
+static void promised_documents(void **state)
+{
+    (void)state;
+    repeat(54600000, 24, one_promised);
+}
+
+/* What a fault would print, of every kind of case. */
+static void descriptions(void **state)
+{
+    (void)state;
+    FILE *nowhere = fopen("/dev/null", "w");
+    assert_non_null(nowhere);
+    for (uint64_t seed = 55000000; seed < 55000060; seed++) {
+        struct random random = {seed};
+        struct attention_case *c = case_random_all(seed, CASE_SMALL);
+        struct store *store = store_create(c, random_type(c, &random), &random);
+        struct laid laid = store_lay(store, 16, false, &random);
+        laid_use(&laid, c);
+        case_describe(c, nowhere);
+        laid_destroy(&laid);
+        store_destroy(store);
+        case_destroy(c);
+    }
+    fclose(nowhere);
+}
+
 int main(void)
 {
     int status = path_check();
     if (status != 0)
         return status;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_cases),
-        cmocka_unit_test(hostile_cases),
-        cmocka_unit_test(tall_cases),
+        cmocka_unit_test(random_cases),       cmocka_unit_test(hostile_cases),
+        cmocka_unit_test(tall_cases),         cmocka_unit_test(steep_slopes),
+        cmocka_unit_test(promised_documents), cmocka_unit_test(descriptions),
     };
     status = cmocka_run_group_tests_name("decode", tests, NULL, NULL);
     record_print(&record);

@@ -44,6 +44,8 @@ static struct attention_case *make_case(uint64_t seed, struct random *random)
         p.window = (attn_window){random_between(random, 0, p.keys), -1, 3};
     p.lengths = random_chance(random, 0.5) ? ATTN_LENGTHS_PADDED : ATTN_LENGTHS_EQUAL;
     case_random_layouts(&p, random, false);
+    attn_rotary rotary = case_random_rotary(p.head_size, random);
+    p.rotary = random_chance(random, 0.4) ? &rotary : NULL;
     attn_statistics_wanted wanted = attn_statistics_wanted_init(
         ATTN_STAT_ENTROPY | ATTN_STAT_MAX_WEIGHT |
         (random_chance(random, 0.5) ? (1u << 21) - 1 : ATTN_STAT_COLUMN_MASS));
@@ -61,6 +63,8 @@ static struct attention_case *make_case(uint64_t seed, struct random *random)
     c->seed = seed;
     c->values = "normal";
     case_fill_qkv(c, random, 2);
+    if (p.rotary) /* often by positions of the run, those of each sequence its own */
+        case_random_positions(c, random);
     case_random_requests(c, random);
     return c;
 }
@@ -91,7 +95,7 @@ static void same_bits(void **state)
     uint32_t *first = need(WORDS, 4), *other = need(WORDS, 4);
     attn_executor *threads = thread_executor_create(3, 7);
     static const int64_t sizes[] = {1, 2, 3, 7, 16, 17, 64, 256, 5000};
-    for (uint64_t seed = 54000000; seed < 54000030; seed++) {
+    for (uint64_t seed = 54000000; seed < 54000000 + (uint64_t)path_cases(30); seed++) {
         struct random random = {seed};
         struct attention_case *c = make_case(seed, &random);
         struct store *store = store_create(c, random_type(&c->problem, &random), &random);

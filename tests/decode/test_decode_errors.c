@@ -141,7 +141,7 @@ static void options(void **state)
     (void)state;
     static const attn_scores_args constant;
     REFUSED(c->scores = attn_scores_init(); c->scores.constant = &constant;
-            c->problem.scores = &c->scores, ATTN_ERR_VALUE, "problem.scores.constant");
+            c->problem.scores = &c->scores, ATTN_ERR_STRUCT_SIZE, "problem.scores.constant");
 }
 
 #define IN_A_CACHE(name) "args." name " is given, but keys are in a cache; it must be NULL"

@@ -123,6 +123,46 @@ static void read_or_stored(void **state)
     free(o);
 }
 
+/* Turned by positions that the run gives, in each sequence others: the same bits as keys that were turned by
+ * them before they were stored. */
+static void by_given_positions(void **state)
+{
+    (void)state;
+    struct random random = {92};
+    const size_t size = (size_t)B * HQ * MOST * D, keys = (size_t)B * HKV * TOKENS * D;
+    float *rows = normal(2 * keys, &random), *q = normal(size, &random);
+    float *turned = need(2 * keys, sizeof *turned), *o = need(2 * size, sizeof *o);
+    float *turned_q = need(size, sizeof *turned_q);
+    int64_t *positions = need((size_t)B * TOKENS, sizeof *positions);
+    for (int64_t i = 0; i < B * TOKENS; i++)
+        positions[i] = random_between(&random, 0, 100000);
+    const attn_layout layout = attn_layout_bhsd(ATTN_F32, HKV, TOKENS, D);
+    for (int which = 0; which < 3; which++) {
+        const int64_t queries = which == 0 ? 1 : which == 1 ? 5 : MOST;
+        const attn_rotary rotary = attn_rotary_init(D);
+        attn_error error;
+        memcpy(turned, rows, 2 * keys * sizeof *rows);
+        must(attn_rotary_apply(&rotary, B, HKV, TOKENS, D, rows, &layout, turned, &layout,
+                               positions, NULL, &error),
+             &error);
+        attn_kv *stored = cache_of(turned, NULL, 0), *as_they_come = cache_of(rows, NULL, 0);
+        memset(o, 0, 2 * size * sizeof *o);
+        turn_queries(&rotary, queries, q, turned_q);
+        attend(stored, NULL, queries, turned_q, 0, NULL, o);
+        attend(as_they_come, &rotary, queries, q, 0, positions, o + size);
+        if (memcmp(o, o + size, size * sizeof *o) != 0)
+            fail_msg("%lld queries: not the same bits", (long long)queries);
+        attn_kv_destroy(stored);
+        attn_kv_destroy(as_they_come);
+    }
+    free(rows);
+    free(q);
+    free(turned);
+    free(turned_q);
+    free(positions);
+    free(o);
+}
+
 static void words(void **state)
 {
     (void)state;
@@ -197,6 +237,7 @@ int main(void)
         return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_or_stored),
+        cmocka_unit_test(by_given_positions),
         cmocka_unit_test(words),
         cmocka_unit_test(refusals),
     };

@@ -48,12 +48,12 @@ Problem = struct(
     ("lengths", ENUM), *fields(I64, "total_queries total_keys"), *fields(F32, "scale softcap"),
     ("causal", BOOL), ("alignment", ENUM), ("window", Window), *fields(BOOL, "head_windows prefix_lm"),
     ("excluded_keys", I64), *fields(BOOL, "sinks unnormalised"), ("workspace_limit", SIZE),
-    ("workspace_threads", ENUM), *fields(POINTER, "rotary scores statistics"))
+    ("workspace_threads", ENUM), *fields(POINTER, "rotary scores statistics cache"))
 Args = struct(
     "attn_args", ("struct_size", SIZE), *fields(I64, "batch queries keys"),
     *fields(POINTER, "q k v o lse lse_with_sink reference sum query_lengths key_lengths cu_seqlens_q "
                      "cu_seqlens_k sinks query_offset query_positions key_positions head_windows prefix_lm"),
-    ("prefix_lm_stride", I64 * 2), *fields(POINTER, "excluded_keys scores statistics"))
+    ("prefix_lm_stride", I64 * 2), *fields(POINTER, "excluded_keys scores statistics cache"))
 Scores = struct(
     "attn_scores", ("struct_size", SIZE), ("mask", ENUM), ("mask_stride", I64 * 3), ("bias", ENUM),
     ("bias_stride", I64 * 3), *fields(BOOL, "alibi documents"), *fields(I64, "block_rows block_keys"),

@@ -36,15 +36,28 @@ static void add_bias(float *scores, int count, const void *bias, attn_dtype dtyp
         add_bias_as(scores, count, bias, unit, ATTN_F16);
 }
 
-static void add_distance(float *scores, int count, int64_t start, float slope)
+INLINE void add_distance_as(float *scores, int count, int64_t start, float slope, const bool within)
 {
+    const vf most = vf_set(ATTN_SCORE_MOST_BASE2), least = vf_set(-ATTN_SCORE_MOST_BASE2);
     const int64_t beyond = distance_beyond(start, count);
     const float rest = fabsf((float)beyond);
     vf distance = vf_set((float)(start - beyond)) - vf_iota();
     for (int j = 0; j < count; j += LANES) {
-        vf_store(scores + j, vf_load(scores + j) + (vf_abs(distance) + rest) * slope);
+        vf added = (vf_abs(distance) + rest) * slope;
+        if (within)
+            added = vf_min(most, vf_max(least, added));
+        vf_store(scores + j, vf_load(scores + j) + added);
         distance -= (float)LANES;
     }
+}
+
+static void add_distance(float *scores, int count, int64_t start, float slope)
+{
+    const double farthest = fabs((double)start) + (double)count;
+    if (farthest * fabs((double)slope) < (double)ATTN_SCORE_MOST_BASE2 / 2)
+        add_distance_as(scores, count, start, slope, false);
+    else
+        add_distance_as(scores, count, start, slope, true);
 }
 
 static void apply_mask(float *scores, int count, const uint8_t *visible)
