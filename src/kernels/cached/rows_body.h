@@ -74,6 +74,7 @@ INLINE void widen_row(const struct attn_cached_rows *rows, int j, float *to, con
 enum {
     FETCH_AHEAD = 8192, /* bytes between what is read and what is asked for */
     TOUCH_AHEAD = 4,    /* rows */
+    SHORT_RUN = 64,     /* rows: of a small page, not of a block */
     FETCH_RUN = 4096, /* of a run of rows; what is behind them the machine has noticed by itself */
 };
 
@@ -114,6 +115,12 @@ INLINE void touch_rows(const struct attn_cached_rows *rows, int first, int count
     for (int j = first + TOUCH_AHEAD; j < first + TOUCH_AHEAD + count && j < rows->count; j++)
         for (int64_t byte = 0; byte < bytes; byte += 64)
             (void)*((const volatile char *)rows->at[j] + byte);
+    /* Behind a page's rows of one kv head are the next one's, if anything: asked for, not read. */
+    if (rows->count > SHORT_RUN || first + count + TOUCH_AHEAD <= rows->count)
+        return;
+    const uintptr_t end = (uintptr_t)rows->at[rows->count - 1] + (uintptr_t)rows->step;
+    for (int64_t byte = 0; byte < TOUCH_AHEAD * bytes; byte += 64)
+        __builtin_prefetch((const void *)(end + (uintptr_t)byte), 0, 3);
 }
 
 /* Whether kernels can take these rows as they are. */
