@@ -447,6 +447,27 @@ static void bad_sessions(void **state)
     tiny_free(other);
 }
 
+/* Attention's workspace of so many chunks of keys is more than what sessions limit it to where they can. */
+static void long_contexts(void **state)
+{
+    (void)state;
+    struct tiny_model *long_one = tiny_gemma3(1);
+    tiny_set_number(long_one, "gemma3.context_length", 'i', 1 << 22);
+    tiny_write_gguf(long_one);
+    struct model *of;
+    struct failure f = {""};
+    if (!model_open(&of, long_one->path, &f))
+        fail_msg("%s", f.message);
+    struct session_options options = session_options_init();
+    options.capacity = 1 << 22;
+    struct session *session;
+    if (!session_create(&session, of, &options, &f))
+        fail_msg("%s", f.message);
+    session_free(session);
+    model_close(of);
+    tiny_free(long_one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +476,7 @@ int main(void)
         cmocka_unit_test(statistics),        cmocka_unit_test(bad_steps),
         cmocka_unit_test(bad_sessions),      cmocka_unit_test(every_architecture),
         cmocka_unit_test(types_of_caches),   cmocka_unit_test(saved_and_loaded),
+        cmocka_unit_test(long_contexts),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -91,19 +91,19 @@ static bool create_cache(struct store *store, const struct run *run, int64_t cap
     return ok;
 }
 
-/* Packed keys and values of a long context would take as much memory again as the context itself. Beyond this,
- * tasks pack what they need: reading takes a tenth more of attention's time. */
-static void limit_workspace(attn_problem *problem, int workers)
-{
-    problem->workspace_threads = workers;
-    problem->workspace_limit = ((size_t)32 << 20) + (size_t)workers * ((size_t)4 << 20);
-}
-
 static bool add_plan(struct store *store, attn_plan **plan, const attn_problem *problem,
                      struct failure *f)
 {
     attn_error error;
-    if (attn_plan_create(plan, problem, &error) != ATTN_OK)
+    /* Packed keys and values of a long context would take as much memory again as the context itself. Beyond this,
+     * tasks pack what they need: reading takes a tenth more of attention's time. Where many heads decode a long
+     * context, what is known of each chunk of keys does not fit either, and there is no limit. */
+    attn_problem limited = *problem;
+    limited.workspace_threads = worker_count(store->executor);
+    limited.workspace_limit =
+        ((size_t)32 << 20) + (size_t)limited.workspace_threads * ((size_t)4 << 20);
+    if (attn_plan_create(plan, &limited, NULL) != ATTN_OK &&
+        attn_plan_create(plan, problem, &error) != ATTN_OK)
         return fail_cache(f, "attention to stored keys", &error);
     size_t size = attn_plan_workspace(*plan, worker_count(store->executor));
     if (size > store->workspace_size)
@@ -128,7 +128,6 @@ static bool make_plans(struct store *store, const struct run *run, int64_t l, in
     attn_problem *problem = &store->problem[local];
     *problem = layer_problem(run, l, 1, run->count, keys < capacity ? keys : capacity);
     problem->cache = &layout;
-    limit_workspace(problem, worker_count(store->executor));
     if (!add_plan(store, &store->plan[local], problem, f))
         return false;
     attn_problem measured = *problem;
