@@ -87,7 +87,7 @@ def fault_of(top, path, name, quoted):
             if not (allowed and allowed(name)):
                 return "intrinsics live in src/kernels alone"
         elif INTRINSICS.match(name) and path != STORED_WEIGHTS:
-            return "intrinsics live in src/kernels alone"
+            return "intrinsics live in src/kernels and few_rows_types.h alone"
         elif side in ("src", "include", "ref") and name[:-2] not in STANDARD:
             return "the library uses C, POSIX threads and OpenMP alone"
         return None

@@ -176,6 +176,8 @@ static void settings(void **state)
         {"llama3", "{\"quantization_config\": {}}", "there is a quantization_config"},
         {"llama3", "{\"partial_rotary_factor\": 0.5}", "partial_rotary_factor is 0.5; it may be 1"},
         {"qwen2", "{\"sliding_window\": 0}", "sliding_window must be an integer from 1 to"},
+        {"qwen2", "{\"sliding_window\": null}",
+         "use_sliding_window is true, but there is no sliding_window"},
         {"qwen2", "{\"use_sliding_window\": false}",
          "layer_types gives layer 1 a window, but there is no sliding_window in use"},
         {"qwen2", "{\"layer_types\": [\"full_attention\"]}", "layer_types must be an array of 2,"},

@@ -207,6 +207,8 @@ static bool read_window(const json_t *config, const struct architecture *a, stru
                fail(f, "config.json: sliding_window is there; a %s model has none", a->name);
     if (!config_bool(config, "use_sliding_window", &used, f))
         return false;
+    if (used && json_object_get(config, "sliding_window") == NULL)
+        return fail(f, "config.json: use_sliding_window is true, but there is no sliding_window");
     return !used || !config_states(config, "sliding_window") ||
            config_integer(config, "sliding_window", 1, INT32_MAX, &out->window, f);
 }

@@ -6,7 +6,7 @@
  * bit). The sum of a row and an output has an order that depends on the number of inputs alone, not on how
  * many rows come with it or who takes which outputs.
  *
- * The body (few_rows_body.h) is compiled once for each kind of vectors, with GNU vector extensions alone. */
+ * The body (few_rows_body.h) is compiled once for each kind of vectors. */
 #ifndef ATTN_TOOLS_MODEL_FEW_ROWS_H
 #define ATTN_TOOLS_MODEL_FEW_ROWS_H
 

@@ -183,7 +183,9 @@ static bool prepare(struct linear *linear, const float *x, int64_t rows, int64_t
     linear->x = x, linear->rows = rows, linear->inputs = inputs;
     linear->unpack_rows = inputs < UNPACK_FLOATS ? UNPACK_FLOATS / inputs : 1;
     size_t wanted = inputs > PANEL_FLOATS ? (size_t)inputs : PANEL_FLOATS;
-    if (rows <= FEW_ROWS)
+    if (rows <= UNPACK_ROWS)
+        wanted = 0;
+    else if (rows <= FEW_ROWS)
         wanted = (size_t)worker_count(linear->executor) * few_rows_room(inputs);
     if (linear->panel_floats < wanted) {
         free(linear->panel);
@@ -214,7 +216,9 @@ static void few_rows_task(void *argument, int64_t index, int worker)
         .rows = linear->rows,
         .out = part->out + column,
         .stride = product->stride,
-        .unpacked = linear->panel + (size_t)worker * few_rows_room(linear->inputs),
+        .unpacked = linear->rows > UNPACK_ROWS
+                        ? linear->panel + (size_t)worker * few_rows_room(linear->inputs)
+                        : NULL,
     };
     linear->few_rows(&few);
 }
